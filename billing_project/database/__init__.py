@@ -1,0 +1,1 @@
+"""The database engine: PostgreSQL, and a private server of it where DATABASE_URL names none."""

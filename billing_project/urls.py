@@ -1,0 +1,6 @@
+"""The whole public map on one screen."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
