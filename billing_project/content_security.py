@@ -4,7 +4,7 @@ from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest, HttpResponseBase
 
-# The console's theme evaluates Alpine expressions and colours itself with inline styles; swagger-ui styles itself inline.
+# The console's theme evaluates expressions of Alpine and colours itself inline; swagger-ui styles itself inline.
 LOOSENED: dict[str, dict[str, list[str]]] = {
     "/admin/": {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]},
     "/docs": {"style-src": [SELF, UNSAFE_INLINE]},
@@ -18,7 +18,7 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
         self,
         request: HttpRequest,
         response: HttpResponseBase,
-        report_only: bool = False,  # noqa: FBT001, FBT002
+        report_only: bool = False,
     ) -> PolicyParts:
         """Return the policy of the response, with what its path needs in place of the default."""
         parts = super().get_policy_parts(request, response, report_only)

@@ -48,6 +48,13 @@ INSTALLED_APPS = [
     "pgtrigger",
     "pghistory",
     "billing_project",
+    "billers",
+    "api",
+    "events",
+    "ledger",
+    "customers",
+    "accounts",
+    "bills",
 ]
 
 MIDDLEWARE = [
@@ -105,7 +112,7 @@ DATABASES: dict[str, dict[str, Any]] = {
         **named_database,
         "ENGINE": "billing_project.database",
         "ATOMIC_REQUESTS": False,
-        # Connections live as long as their thread; the engine's health check looks at the socket and costs no statement.
+        # Connections live as long as their thread; the engine's health check reads the socket and costs no statement.
         "CONN_MAX_AGE": env.int("CONN_MAX_AGE", default=None),
         "CONN_HEALTH_CHECKS": env.bool("CONN_HEALTH_CHECKS", default=True),
         # PgBouncer in transaction mode gives each transaction another session.

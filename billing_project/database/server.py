@@ -269,7 +269,7 @@ class PrivateServer:
             raise PrivateServerRefused(message)
 
     def _forget_dead_server(self) -> None:
-        """Give a dead server's pid file our own id: PostgreSQL takes its parent's for stale, and still checks memory."""
+        """Put our own id into a dead server's pid file: PostgreSQL takes its parent's for stale, yet checks memory."""
         for left_behind in self.socket_folder.glob(".s.PGSQL.*"):
             left_behind.unlink()
         if lines := self._pid_file_lines():
