@@ -1,0 +1,135 @@
+"""Serve the API and the console, with the database migrated and, in development, a demo loaded."""
+
+import importlib
+import os
+import signal
+import socket
+import threading
+import time
+from contextlib import closing
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.management import CommandError, call_command, get_commands
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import OperationalError, connection
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
+DEMO_COMMAND = "load_demo"
+DEMO_REFERENCE = "demo"
+# Granian's longest: a thread that ends takes its database connection with it.
+THREAD_IDLE_SECONDS = 600
+
+
+class Command(BaseCommand):
+    """Serve on one address until Ctrl-C, which stops everything that was started."""
+
+    help = "Migrate, load the demo once (in DEBUG), and serve the API and the console until Ctrl-C."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the address and the size of the server, each with its environment variable."""
+        parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1", help="default $HOST or 127.0.0.1")
+        parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 8000, help="default $PORT or 8000")
+        parser.add_argument("--workers", type=int, default=os.environ.get("WEB_WORKERS") or 2, help="processes")
+        parser.add_argument("--threads", type=int, default=os.environ.get("WEB_THREADS") or 4, help="of each process")
+        parser.add_argument("--no-demo", action="store_true", help="do not load the demo into an empty database")
+
+    def handle(self, *, host: str, port: int, workers: int, threads: int, no_demo: bool, **_options: Any) -> None:
+        """Check what can go wrong first, prepare, and serve."""
+        # Until granian sets its own, a polite end runs what stops the database; so does a closed terminal.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        refuse_taken_port(host, port)
+        refuse_unreachable_database()
+        call_command("migrate", verbosity=0, interactive=False)
+        with_demo = settings.DEBUG and not no_demo and DEMO_COMMAND in get_commands()
+        if with_demo and not demo_is_loaded():
+            self.stdout.write("Loading the demo ...")
+            call_command(DEMO_COMMAND, verbosity=0)
+        if not settings.DEBUG:
+            call_command("collectstatic", verbosity=0, interactive=False)
+        # The workers are forked: a connection must not be shared with them.
+        connection.close()
+
+        server = Granian(
+            "billing_project.wsgi:application",
+            address=host,
+            port=port,
+            interface=Interfaces.WSGI,
+            workers=workers,
+            blocking_threads=threads,
+            blocking_threads_idle_timeout=THREAD_IDLE_SECONDS,
+            workers_kill_timeout=10,
+            log_level=LogLevels.warning,
+        )
+
+        @server.on_startup
+        def announce_when_it_answers() -> None:
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                signal.signal(signal.SIGHUP, server.signal_handler_interrupt)
+            threading.Thread(target=self.announce, args=(host, port, with_demo), daemon=True).start()
+
+        server.serve()
+        self.stdout.write("Stopped.")
+
+    def announce(self, host: str, port: int, with_demo: bool) -> None:
+        """Print where everything is, once a connection is accepted."""
+        while not answers(host, port):
+            time.sleep(0.05)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        lines = ["", f"API      {address}/v1/", f"Console  {address}/admin/", f"Docs     {address}/docs"]
+        if with_demo:
+            lines += demo_lines(address)
+        self.stdout.write("\n".join([*lines, "", "Ctrl-C stops it."]))
+        self.stdout.flush()
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Refuse before any work when another program listens on the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as refusal:
+            reason = getattr(refusal, "strerror", None) or refusal
+            message = f"cannot serve on {host}:{port} ({reason}); choose another with PORT=8001 make run"
+            raise CommandError(message) from None
+
+
+def refuse_unreachable_database() -> None:
+    """Refuse with the name of the host when the database does not answer."""
+    try:
+        connection.ensure_connection()
+    except OperationalError as refusal:
+        place = connection.settings_dict
+        where = f"{place['HOST'] or 'localhost'}:{place['PORT'] or 5432}"
+        reason = str(refusal).strip().splitlines()[0]
+        message = f"the database {place['NAME']!r} on {where} cannot be reached: {reason}"
+        raise CommandError(message) from None
+
+
+def answers(host: str, port: int) -> bool:
+    """Tell whether a connection is accepted."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def demo_is_loaded() -> bool:
+    """Tell whether the demo's biller is there."""
+    return bool(apps.get_model("billers", "Biller")._default_manager.filter(reference=DEMO_REFERENCE).exists())
+
+
+def demo_lines(address: str) -> list[str]:
+    """Return the demo's login and a request that works when pasted."""
+    demo = importlib.import_module(f"{get_commands()[DEMO_COMMAND]}.management.commands.{DEMO_COMMAND}")
+    return [
+        f"Login    {demo.STAFF_USERNAME} / {demo.STAFF_PASSWORD}",
+        "",
+        f"curl -H 'Authorization: Bearer {demo.API_KEY}' {address}/v1/bills",
+    ]
