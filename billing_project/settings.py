@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+import pghistory
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -127,6 +128,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         },
     },
 }
+# The audit trail is written once, and read by biller and row, so the copied keys need no index of their own.
+PGHISTORY_APPEND_ONLY = True
+PGHISTORY_FOREIGN_KEY_FIELD = pghistory.ForeignKey(db_index=False)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Language and time ------------------------------------------------------------------------------------------------

@@ -1,0 +1,146 @@
+"""Where money is asked: a meter, a policy, a pupil, a loan."""
+
+from typing import Any
+
+import pgtrigger
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models
+from django.db.models import F
+from django.db.models.functions import Upper
+
+from billers.acts import Act
+from billers.tenancy import TenantForeignKey
+from core.audit import audited
+from core.ids import PrefixedIdField
+from core.money import AmountField, CurrencyField
+from core.refusals import Conflict, ParentMissing
+from core.rules import Rule, Versioned
+from customers.models import Customer
+from ledger.models import Obligation, ObligationQuerySet, Parent
+from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers
+
+OTHER_CUSTOMER = "An account stays with its customer."
+
+
+class AccountQuerySet(ObligationQuerySet):
+    """Verbs: open, amend, put."""
+
+    def open(self, act: Act, **fields: Any) -> "Account":
+        """Create an account under an existing or a new customer."""
+        account = self.planned(act, "", **fields)
+        act.insert()
+        return account
+
+    def amend(
+        self, act: Act, key: str, *, version: int | None = None, customer: dict[str, Any] | None = None, **changes: Any
+    ) -> "Account":
+        """Change an account, and its customer in the same act."""
+        if customer:
+            known = self.required(self.for_biller(act.biller).named(key).first(), key, version)
+            Customer.objects.held(act, known.customer_id).amend(act, customer, "/customer")
+        account: Account = self.held(act, key, version)
+        account.amend(act, changes)
+        return account
+
+    def put(
+        self, act: Act, reference: str, *, version: int | None = None, customer: Parent | None = None, **fields: Any
+    ) -> tuple["Account", bool]:
+        """Create or update the account with this reference, and its customer; return it and whether it is new."""
+        known = self.for_biller(act.biller).filter(external_reference=reference).first()
+        if known is None:
+            self.absent(version, {**fields, "customer": customer})
+            act.upserting = True
+            owner = Customer.objects.settled(act, "/customer", customer)
+            return self.open(act, external_reference=reference, customer=owner, **fields), True
+        self.required(known, reference, version)
+        return self.settle(act, "", known, customer, fields, version), False
+
+    def planned(self, act: Act, pointer: str, *, customer: Parent | Customer | None, **fields: Any) -> "Account":
+        if isinstance(customer, str | dict):
+            customer = Customer.objects.given(act, f"{pointer}/customer", customer)
+        account: Account = super().planned(act, pointer, customer=customer, **fields)
+        return account
+
+    def settled(self, act: Act, pointer: str, parent: Parent) -> Any:
+        if isinstance(parent, str):
+            return self.given(act, pointer, parent)
+        fields = dict(parent)
+        reference, customer = fields.pop("external_reference"), fields.pop("customer", None)
+        known = self.for_biller(act.biller).filter(external_reference=reference).first()
+        if known is not None:
+            return self.settle(act, pointer, known, customer, fields)
+        act.upserting = True
+        if isinstance(customer, str | dict):
+            customer = Customer.objects.settled(act, f"{pointer}/customer", customer)
+        return self.planned(act, pointer, external_reference=reference, customer=customer, **fields)
+
+    def settle(
+        self,
+        act: Act,
+        pointer: str,
+        known: "Account",
+        customer: Parent | Customer | None,
+        fields: dict[str, Any],
+        version: int | None = None,
+    ) -> "Account":
+        """Update an existing account by PUT: its customer first, which must be the one it has."""
+        if isinstance(customer, str | dict):
+            customer = Customer.objects.settled(act, f"{pointer}/customer", customer)
+        if act.missing:
+            raise ParentMissing(*act.missing)
+        if customer is not None and customer.pk != known.customer_id:
+            raise Conflict.because("account_customer_fixed", OTHER_CUSTOMER, f"{pointer}/customer")
+        account: Account = self.held(act, known.pk, version)
+        account.amend(act, fields, pointer)
+        return account
+
+    def locked(self) -> "AccountQuerySet":
+        return super().locked().select_related("customer")
+
+
+@audited("biller", "id", model_name="AccountHistory", exclude=("customer",))
+class Account(Obligation):
+    """An account of one customer."""
+
+    kind = "account"
+    amount_field = "balance"
+    creation_requires = ("customer",)
+
+    id = PrefixedIdField("bacc", primary_key=True)
+    customer_id = PrefixedIdField("bcus")
+    customer = TenantForeignKey(Customer, "customer_id", related_name="accounts")
+    name = models.CharField(max_length=255, null=True, blank=True)
+    currency = CurrencyField(null=True, blank=True)
+    balance = AmountField(null=True, blank=True, help_text="Minor units: positive owes, negative is credit.")
+
+    objects = AccountQuerySet.as_manager()
+
+    class Meta(Obligation.Meta):
+        constraints = [
+            *OF_EVERY_RECORD,
+            *OF_EVERY_BALANCE,
+            # What a bill's composite key points at.
+            models.UniqueConstraint(fields=["biller", "customer_id", "id"], name="account_of_customer"),
+        ]
+        indexes = [
+            models.Index(fields=["biller", "created_at", "id"], name="account_newest"),
+            models.Index(fields=["biller", "updated_at", "id"], name="account_changed"),
+            models.Index(F("biller"), F("name").asc(nulls_last=True), F("id"), name="account_by_name"),
+            models.Index(fields=["biller", "customer_id", "created_at", "id"], name="account_of_customer_newest"),
+            GinIndex(
+                "biller",
+                *(OpClass(Upper(name), name="gin_trgm_ops") for name in ("external_reference", "name")),
+                name="account_search",
+            ),
+        ]
+        triggers = [
+            Versioned(),
+            *balance_triggers("account"),
+            Rule(
+                name="account_customer_fixed",
+                sentence=OTHER_CUSTOMER,
+                conflict=True,
+                operation=pgtrigger.UpdateOf("customer_id"),
+                condition=pgtrigger.Condition("OLD.customer_id <> NEW.customer_id"),
+            ),
+        ]

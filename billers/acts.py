@@ -1,0 +1,125 @@
+"""One writing act: who does it, for which biller, in one transaction, and everything it leaves behind.
+
+Every door writes through `perform`: the API, the admin and the commands get the same audit trail, the same words of
+refusal and the same retries.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Collection
+from datetime import date
+from typing import Any, TypeVar
+
+from django.db import IntegrityError, OperationalError, connection, models, transaction
+
+from billers.models import Biller
+from core.refusals import ParentMissing, Reason, ReferenceTaken, RuleBroken, explain
+
+T = TypeVar("T")
+
+_RETRIES = 3
+_TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+
+
+class Act:
+    """What a verb needs to know of the moment, and where it leaves the rows that are written together at the end."""
+
+    def __init__(self, biller: Biller, actor: str, *, reason: str | None = None, request_id: str | None = None) -> None:
+        self.biller = biller
+        self.actor = actor
+        self.reason = reason
+        self.request_id = request_id
+        self.drafts: dict[str, models.Model] = {}
+        self.missing: list[Reason] = []
+        self.broken: list[Reason] = []
+        self.upserting = False
+        self._left: dict[type[models.Model], list[models.Model]] = {}
+
+    @property
+    def today(self) -> date:
+        """The date in the biller's time zone."""
+        return self.biller.today()
+
+    @property
+    def audit_context(self) -> str:
+        """What the audit trail keeps beside every change of this act, as JSON."""
+        facts = {"actor": self.actor, "request_id": self.request_id, "reason": self.reason}
+        return json.dumps({name: fact for name, fact in facts.items() if fact})
+
+    def plan(self, row: models.Model, pointer: str = "") -> None:
+        """Keep a new row until `insert`, so that a refusal can speak of all of them at once."""
+        self.drafts[pointer] = row
+
+    def insert(self) -> None:
+        """Insert the planned rows, parents first as they were planned.
+
+        Raises:
+            ParentMissing: a parent that was named does not exist.
+            RuleBroken: a rule that no single row can hold is broken; said last, after the taken references.
+        """
+        if self.missing:
+            raise ParentMissing(*self.missing)
+        for row in self.drafts.values():
+            if row._state.adding:
+                row.save(force_insert=True)
+        if self.broken:
+            raise RuleBroken(*self.broken)
+
+    def update(self, row: models.Model, fields: Collection[str], pointer: str = "") -> None:
+        """Write these fields of a locked row, so that a refusal can point at the part of the request they came from."""
+        self.drafts[pointer] = row
+        row.save(update_fields=fields)
+
+    def leave(self, *rows: models.Model) -> None:
+        """Leave rows to be inserted at the end of the act, one statement for each kind."""
+        for row in rows:
+            self._left.setdefault(type(row), []).append(row)
+
+    def announce(self) -> None:
+        """Tell the audit trail who acts, for this transaction only."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('pghistory.context_metadata', %s, true)", [self.audit_context])
+
+    def finish(self) -> None:
+        """Insert what was left."""
+        for model, rows in self._left.items():
+            model._default_manager.bulk_create(rows)
+
+
+def perform(
+    biller: Biller,
+    actor: str,
+    verb: Callable[[Act], T],
+    *,
+    begin: Callable[[Act], None] = Act.announce,
+    **context: Any,
+) -> T:
+    """Run a verb in one transaction and return what it returns.
+
+    A deadlock or serialization failure is tried again three times, and so is an upsert that met another one creating
+    the same record.
+
+    Raises:
+        Refusal: a rule says no; nothing was written.
+    """
+    attempt = 0
+    while True:
+        act = Act(biller, actor, **context)
+        attempt += 1
+        try:
+            with transaction.atomic():
+                begin(act)
+                result = verb(act)
+                act.finish()
+            return result
+        except IntegrityError as error:
+            refusal = explain(error, act.drafts)
+            if refusal is None:
+                raise
+            if not (act.upserting and isinstance(refusal, ReferenceTaken) and attempt <= _RETRIES):
+                raise refusal from error
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in _TRANSIENT or attempt > _RETRIES:
+                raise
+        time.sleep(random.uniform(0.001, 0.02) * attempt)  # noqa: S311 jitter, not a secret

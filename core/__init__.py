@@ -1,0 +1,1 @@
+"""Words everyone shares: ids, money, text, refusals. No models, no web."""

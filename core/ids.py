@@ -1,0 +1,105 @@
+"""Ids that name their kind: ``bill_`` and 22 base62 digits of a time-ordered UUID.
+
+Python and the wire see the prefixed text; PostgreSQL sees the 16 bytes of a UUIDv7 (RFC 9562).
+"""
+
+import os
+import time
+import uuid
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [a + b for a in _DIGITS for b in _DIGITS]
+_VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
+_WIDTH = 22
+_HALF = 62**12
+_TOO_LARGE = 1 << 128
+
+
+def uuid7() -> uuid.UUID:
+    """Return a UUIDv7: 48 bits of milliseconds, then 74 random bits."""
+    noise = int.from_bytes(os.urandom(10), "big")
+    stamp = (time.time_ns() // 1_000_000) << 80
+    return uuid.UUID(int=stamp | 0x7 << 76 | (noise >> 68) << 64 | 0b10 << 62 | noise & (1 << 62) - 1)
+
+
+def encode(prefix: str, value: uuid.UUID) -> str:
+    """Return the wire form of a UUID, e.g. ``bill_`` and 22 digits."""
+    high, low = divmod(value.int, _HALF)
+    digits = []
+    for number, pairs in ((low, 6), (high, 5)):
+        for _ in range(pairs):
+            number, pair = divmod(number, 3844)  # noqa: PLW2901 the number is consumed pair by pair
+            digits.append(_PAIRS[pair])
+    digits.append(prefix + "_")
+    digits.reverse()
+    return "".join(digits)
+
+
+def decode(prefix: str, text: object) -> uuid.UUID | None:
+    """Return the UUID that ``text`` names, or None when it is not an id of this kind."""
+    if not isinstance(text, str) or len(text) != len(prefix) + 1 + _WIDTH or not text.startswith(prefix + "_"):
+        return None
+    number = 0
+    for digit in text[-_WIDTH:]:
+        value = _VALUES.get(digit)
+        if value is None:
+            return None
+        number = number * 62 + value
+    return uuid.UUID(int=number) if number < _TOO_LARGE else None
+
+
+def new_id(prefix: str) -> str:
+    """Return a fresh id of this kind."""
+    return encode(prefix, uuid7())
+
+
+class PrefixedIdField(models.UUIDField):
+    """A UUID column that Python knows by its prefixed form; a primary key makes its own."""
+
+    def __init__(self, prefix: str, **options: Any) -> None:
+        self.prefix = prefix
+        if options.get("primary_key"):
+            options.setdefault("default", partial(new_id, prefix))
+            options.setdefault("editable", False)
+        super().__init__(**options)
+
+    def deconstruct(self) -> tuple[str, str, Any, Any]:
+        name, path, args, options = super().deconstruct()
+        if self.primary_key:
+            options.pop("default", None)
+            options.pop("editable", None)
+        return name, path, [self.prefix, *args], options
+
+    def from_db_value(self, value: uuid.UUID | None, *_: object) -> str | None:
+        return None if value is None else encode(self.prefix, value)
+
+    def to_python(self, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, uuid.UUID):
+            return encode(self.prefix, value)
+        if decode(self.prefix, value) is None:
+            raise ValidationError("“%(value)s” is no %(prefix)s_ id.", code="invalid", params={"value": value, "prefix": self.prefix})
+        return value
+
+    def get_prep_value(self, value: Any) -> Any:
+        return models.Field.get_prep_value(self, value)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if value is None or isinstance(value, uuid.UUID) or hasattr(value, "as_sql"):
+            return value
+        named = decode(self.prefix, value)
+        if named is None:
+            return self.to_python(value)
+        return named
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return str(self.value_from_object(obj))
+
+    def formfield(self, **options: Any) -> Any:
+        return models.Field.formfield(self, **options)

@@ -1,0 +1,1 @@
+"""Of whom money is asked."""

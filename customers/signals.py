@@ -1,0 +1,14 @@
+"""What follows from a ledger entry of a customer."""
+
+from typing import Any
+
+from django.db.models.signals import post_save
+from django.dispatch import receiver
+
+from customers.models import Customer
+from ledger.models import Entry
+
+
+@receiver(post_save, sender=Entry)
+def recompute_customer(instance: Entry, **_: Any) -> None:
+    Customer.objects.recompute([instance])
