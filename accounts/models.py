@@ -5,7 +5,6 @@ from typing import Any
 import pgtrigger
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models import F
 from django.db.models.functions import Upper
 
 from billers.acts import Act
@@ -16,8 +15,8 @@ from core.money import AmountField, CurrencyField
 from core.refusals import Conflict, ParentMissing
 from core.rules import Rule, Versioned
 from customers.models import Customer
-from ledger.models import Obligation, ObligationQuerySet, Parent
-from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers
+from ledger.models import Obligation, ObligationQuerySet, Parent, Versions
+from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers, metadata_index
 
 OTHER_CUSTOMER = "An account stays with its customer."
 
@@ -32,28 +31,28 @@ class AccountQuerySet(ObligationQuerySet):
         return account
 
     def amend(
-        self, act: Act, key: str, *, version: int | None = None, customer: dict[str, Any] | None = None, **changes: Any
+        self, act: Act, key: str, *, versions: Versions = None, customer: dict[str, Any] | None = None, **changes: Any
     ) -> "Account":
         """Change an account, and its customer in the same act."""
         if customer:
-            known = self.required(self.for_biller(act.biller).named(key).first(), key, version)
+            known = self.required(self.for_biller(act.biller).named(key).first(), key, versions)
             Customer.objects.held(act, known.customer_id).amend(act, customer, "/customer")
-        account: Account = self.held(act, key, version)
+        account: Account = self.held(act, key, versions)
         account.amend(act, changes)
         return account
 
     def put(
-        self, act: Act, reference: str, *, version: int | None = None, customer: Parent | None = None, **fields: Any
+        self, act: Act, reference: str, *, versions: Versions = None, customer: Parent | None = None, **fields: Any
     ) -> tuple["Account", bool]:
         """Create or update the account with this reference, and its customer; return it and whether it is new."""
         known = self.for_biller(act.biller).filter(external_reference=reference).first()
         if known is None:
-            self.absent(version, {**fields, "customer": customer})
+            self.absent(versions, {**fields, "customer": customer})
             act.upserting = True
             owner = Customer.objects.settled(act, "/customer", customer)
             return self.open(act, external_reference=reference, customer=owner, **fields), True
-        self.required(known, reference, version)
-        return self.settle(act, "", known, customer, fields, version), False
+        self.required(known, reference, versions)
+        return self.settle(act, "", known, customer, fields, versions), False
 
     def planned(self, act: Act, pointer: str, *, customer: Parent | Customer | None, **fields: Any) -> "Account":
         if isinstance(customer, str | dict):
@@ -81,7 +80,7 @@ class AccountQuerySet(ObligationQuerySet):
         known: "Account",
         customer: Parent | Customer | None,
         fields: dict[str, Any],
-        version: int | None = None,
+        versions: Versions = None,
     ) -> "Account":
         """Update an existing account by PUT: its customer first, which must be the one it has."""
         if isinstance(customer, str | dict):
@@ -90,7 +89,7 @@ class AccountQuerySet(ObligationQuerySet):
             raise ParentMissing(*act.missing)
         if customer is not None and customer.pk != known.customer_id:
             raise Conflict.because("account_customer_fixed", OTHER_CUSTOMER, f"{pointer}/customer")
-        account: Account = self.held(act, known.pk, version)
+        account: Account = self.held(act, known.pk, versions)
         account.amend(act, fields, pointer)
         return account
 
@@ -125,13 +124,14 @@ class Account(Obligation):
         indexes = [
             models.Index(fields=["biller", "created_at", "id"], name="account_newest"),
             models.Index(fields=["biller", "updated_at", "id"], name="account_changed"),
-            models.Index(F("biller"), F("name").asc(nulls_last=True), F("id"), name="account_by_name"),
+            models.Index(fields=["biller", "name", "id"], name="account_by_name"),
             models.Index(fields=["biller", "customer_id", "created_at", "id"], name="account_of_customer_newest"),
             GinIndex(
                 "biller",
                 *(OpClass(Upper(name), name="gin_trgm_ops") for name in ("external_reference", "name")),
                 name="account_search",
             ),
+            metadata_index("account"),
         ]
         triggers = [
             Versioned(),

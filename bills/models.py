@@ -20,8 +20,8 @@ from core.refusals import CONFLICT, Conflict, ParentMissing, Reason, RuleBroken
 from core.rules import Rule, Versioned
 from customers.models import Customer
 from events.models import Event
-from ledger.models import Obligation, ObligationQuerySet, Parent
-from ledger.rules import OF_EVERY_RECORD
+from ledger.models import Obligation, ObligationQuerySet, Parent, Versions
+from ledger.rules import OF_EVERY_RECORD, metadata_index
 
 
 class Status(models.TextChoices):
@@ -87,16 +87,16 @@ class BillQuerySet(ObligationQuerySet):
         act: Act,
         key: str,
         *,
-        version: int | None = None,
+        versions: Versions = None,
         customer: dict[str, Any] | None = None,
         account: dict[str, Any] | None = None,
         **changes: Any,
     ) -> "Bill":
         """Change a bill, and the customer and account it hangs on in the same act, locked in that order."""
         if customer or account:
-            known = self.required(self.for_biller(act.biller).named(key).first(), key, version)
+            known = self.required(self.for_biller(act.biller).named(key).first(), key, versions)
             self._amend_parents(act, known, customer, account)
-        bill: Bill = self.held(act, key, version)
+        bill: Bill = self.held(act, key, versions)
         bill.amend(act, changes)
         return bill
 
@@ -118,7 +118,7 @@ class BillQuerySet(ObligationQuerySet):
         act: Act,
         reference: str,
         *,
-        version: int | None = None,
+        versions: Versions = None,
         customer: Parent | None = None,
         account: Parent | None = None,
         **fields: Any,
@@ -126,15 +126,15 @@ class BillQuerySet(ObligationQuerySet):
         """Create or update the bill with this reference, and its parents; return it and whether it is new."""
         known = self.for_biller(act.biller).filter(external_reference=reference).first()
         if known is None:
-            self.absent(version, {**fields, "customer": customer or account})
+            self.absent(versions, {**fields, "customer": customer or account})
             act.upserting = True
             owner, holder = self._settled_owner(act, customer, account)
             return self._written(act, owner, holder, {**fields, "external_reference": reference}), True
-        self.required(known, reference, version)
+        self.required(known, reference, versions)
         owner, holder = self._settled_owner(act, customer, account)
         if act.missing:
             raise ParentMissing(*act.missing)
-        bill: Bill = self.held(act, known.pk, version)
+        bill: Bill = self.held(act, known.pk, versions)
         moved = (owner and owner.pk != bill.customer_id) or (holder and holder.pk != bill.account_id)
         fixed = {"owner": moved} | {
             name: name in fields and fields.pop(name) != getattr(bill, name) for name in ("currency", "bill_date")
@@ -162,9 +162,9 @@ class BillQuerySet(ObligationQuerySet):
             act.broken.append(Reason("account_of_another_customer", detail, "/customer"))
         return holder.customer, holder
 
-    def void(self, act: Act, key: str, *, version: int | None = None, reason: str | None = None) -> "Bill":
+    def void(self, act: Act, key: str, *, versions: Versions = None, reason: str | None = None) -> "Bill":
         """Void a bill for good. One with money on it is refused, and so is one that is void already."""
-        bill: Bill = self.held(act, key, version)
+        bill: Bill = self.held(act, key, versions)
         if bill.voided_at is not None:
             raise Conflict.because("bill_voided", "The bill is void already.")
         bill.voided_at, bill.void_reason = timezone.now(), reason
@@ -237,7 +237,7 @@ class Bill(Obligation):
             models.Index(fields=["biller", "created_at", "id"], name="bill_newest"),
             models.Index(fields=["biller", "updated_at", "id"], name="bill_changed"),
             models.Index(fields=["biller", "amount_due", "id"], name="bill_by_amount_due"),
-            models.Index(F("biller"), F("due_date").asc(nulls_last=True), F("id"), name="bill_by_due_date"),
+            models.Index(fields=["biller", "due_date", "id"], name="bill_by_due_date"),
             models.Index(fields=["biller", "customer_id", "created_at", "id"], name="bill_of_customer_newest"),
             models.Index(
                 fields=["biller", "account_id", "created_at", "id"],
@@ -245,10 +245,9 @@ class Bill(Obligation):
                 name="bill_of_account_newest",
             ),
             # The worklist: what is still owed, by due date.
-            models.Index(
-                F("biller"), F("due_date").asc(nulls_last=True), F("id"), condition=Q(status="UNPAID"), name="bill_unpaid"
-            ),
+            models.Index(fields=["biller", "due_date", "id"], condition=Q(status="UNPAID"), name="bill_unpaid"),
             GinIndex("biller", OpClass(Upper("external_reference"), name="gin_trgm_ops"), name="bill_search"),
+            metadata_index("bill"),
         ]
         triggers = [
             Versioned(),

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models import F
 from django.db.models.functions import Upper
 
 from billers.acts import Act
@@ -12,27 +11,27 @@ from core.audit import audited
 from core.ids import PrefixedIdField
 from core.money import AmountField, CurrencyField
 from core.rules import Versioned
-from ledger.models import Obligation, ObligationQuerySet
-from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers
+from ledger.models import Obligation, ObligationQuerySet, Versions
+from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers, metadata_index
 
 
 class CustomerQuerySet(ObligationQuerySet):
     """Verbs: enrol, amend, put."""
 
-    def amend(self, act: Act, key: str, *, version: int | None = None, **changes: Any) -> "Customer":
+    def amend(self, act: Act, key: str, *, versions: Versions = None, **changes: Any) -> "Customer":
         """Change a customer by id or reference; its balance changes through the ledger."""
-        customer: Customer = self.held(act, key, version)
+        customer: Customer = self.held(act, key, versions)
         customer.amend(act, changes)
         return customer
 
-    def put(self, act: Act, reference: str, *, version: int | None = None, **fields: Any) -> tuple["Customer", bool]:
+    def put(self, act: Act, reference: str, *, versions: Versions = None, **fields: Any) -> tuple["Customer", bool]:
         """Create or update the customer with this reference; return it and whether it is new."""
         customer = self.for_biller(act.biller).filter(external_reference=reference).locked().first()
         if customer is None:
-            self.absent(version, fields)
+            self.absent(versions, fields)
             act.upserting = True
             return self.enrol(act, external_reference=reference, **fields), True
-        self.required(customer, reference, version).amend(act, fields)
+        self.required(customer, reference, versions).amend(act, fields)
         return customer, False
 
     def enrol(self, act: Act, **fields: Any) -> "Customer":
@@ -63,11 +62,12 @@ class Customer(Obligation):
         indexes = [
             models.Index(fields=["biller", "created_at", "id"], name="customer_newest"),
             models.Index(fields=["biller", "updated_at", "id"], name="customer_changed"),
-            models.Index(F("biller"), F("name").asc(nulls_last=True), F("id"), name="customer_by_name"),
+            models.Index(fields=["biller", "name", "id"], name="customer_by_name"),
             GinIndex(
                 "biller",
                 *(OpClass(Upper(name), name="gin_trgm_ops") for name in ("external_reference", "name", "email", "phone")),
                 name="customer_search",
             ),
+            metadata_index("customer"),
         ]
         triggers = [Versioned(), *balance_triggers("customer")]

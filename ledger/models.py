@@ -1,6 +1,6 @@
 """Every change of an amount owed, append-only, and what it means to be an obligation."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, ClassVar
 
 from django.db import connection, models
@@ -99,6 +99,9 @@ class Entry(Tenanted):
 
 PREFIXES = {"customer": "bcus", "account": "bacc", "bill": "bill"}
 
+Versions = Container[int] | None
+"""The versions a caller's change is meant for; None when it does not care."""
+
 Parent = str | dict[str, Any]
 """A parent in a request: the id or reference of an existing one, or the fields of one."""
 
@@ -141,26 +144,26 @@ class ObligationQuerySet(RecordQuerySet):
         found.amend(act, fields, pointer)
         return found
 
-    def held(self, act: Act, key: str, version: int | None = None) -> Any:
+    def held(self, act: Act, key: str, versions: Versions = None) -> Any:
         """Lock the row that `key` names.
 
         Raises:
             Missing: this biller has none.
             Stale: it is not at this version any more.
         """
-        return self.required(self.for_biller(act.biller).named(key).locked().first(), key, version)
+        return self.required(self.for_biller(act.biller).named(key).locked().first(), key, versions)
 
-    def required(self, record: Any, key: str, version: int | None = None) -> Any:
+    def required(self, record: Any, key: str, versions: Versions = None) -> Any:
         """Return the record, or refuse because it is absent or at another version."""
         if record is None:
             raise Missing.because(f"{self.model.kind}_not_found", f"There is no {self.model.kind} “{key}”.")
-        if version is not None and record.version != version:
+        if versions is not None and record.version not in versions:
             raise Stale.because("stale", f"The {self.model.kind} is at version {record.version} by now.")
         return record
 
-    def absent(self, version: int | None, fields: dict[str, Any]) -> None:
+    def absent(self, versions: Versions, fields: dict[str, Any]) -> None:
         """Make sure that a PUT may create: it expects no version and brings what a new row needs."""
-        if version is not None:
+        if versions is not None:
             raise Stale.because("stale", f"There is no such {self.model.kind}, so it has no version.")
         lacking = [name for name in self.model.creation_requires if fields.get(name) is None]
         if lacking:

@@ -1,6 +1,7 @@
 """The rules customers, accounts and bills share; `%(class)s` makes each name a code of its own."""
 
 import pgtrigger
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Cast
@@ -76,6 +77,16 @@ OF_EVERY_BALANCE = [
         violation_error_message="A currency is three upper-case letters.",
     ),
 ]
+
+
+def metadata_index(kind: str) -> GinIndex:
+    """Return the index behind `metadata.<key>=`; rows without metadata cost it nothing."""
+    return GinIndex(
+        "biller",
+        OpClass("metadata", name="jsonb_path_ops"),
+        condition=~Q(metadata={}),
+        name=f"{kind}_metadata",
+    )
 
 
 def balance_triggers(kind: str) -> list[pgtrigger.Trigger]:
