@@ -53,7 +53,7 @@ requirements.txt.installed requirements-dev.txt.installed: %.installed: $(BIN)/p
 		echo "$$smaller" > $(VENV)/.installed-requirements.txt; echo "$$sum" > $$stamp; }
 
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON): set PYTHON to a Python 3.11 or later." >&2; exit 1; }
+	@$(PYTHON) -c '' 2>/dev/null || { echo "make: there is no $(PYTHON): set PYTHON to a Python 3.11 or later." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make: $$($(PYTHON) -V 2>&1) is too old: set PYTHON to a Python 3.11 or later." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \

@@ -65,6 +65,8 @@ class Command(BaseCommand):
             log_level=LogLevels.warning,
         )
 
+        os.register_at_fork(after_in_child=obey_parent_alone)
+
         @server.on_startup
         def announce_when_it_answers() -> None:
             if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -84,6 +86,20 @@ class Command(BaseCommand):
             lines += demo_lines(address)
         self.stdout.write("\n".join([*lines, "", "Ctrl-C stops it."]))
         self.stdout.flush()
+
+
+def obey_parent_alone() -> None:
+    """Make a worker stop when the parent says so or is gone."""
+    # A worker told to stop twice, by the terminal's Ctrl-C and by its parent, may hang.
+    os.setpgrp()
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def refuse_taken_port(host: str, port: int) -> None:
