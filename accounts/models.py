@@ -12,7 +12,7 @@ from billers.tenancy import TenantForeignKey
 from core.audit import audited
 from core.ids import PrefixedIdField
 from core.money import AmountField, CurrencyField
-from core.refusals import Conflict, ParentMissing
+from core.refusals import Conflict, Malformed, ParentMissing
 from core.rules import Rule, Versioned
 from customers.models import Customer
 from ledger.models import Obligation, ObligationQuerySet, Parent, Versions
@@ -68,6 +68,8 @@ class AccountQuerySet(ObligationQuerySet):
         known = self.for_biller(act.biller).filter(external_reference=reference).first()
         if known is not None:
             return self.settle(act, pointer, known, customer, fields)
+        if customer is None:
+            raise Malformed.because("required", "This field is required.", f"{pointer}/customer")
         act.upserting = True
         if isinstance(customer, str | dict):
             customer = Customer.objects.settled(act, f"{pointer}/customer", customer)

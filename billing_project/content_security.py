@@ -4,6 +4,8 @@ from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest, HttpResponseBase
 
+from api.middleware import ConsoleOnly
+
 # The console's theme evaluates expressions of Alpine and colours itself inline; swagger-ui styles itself inline.
 LOOSENED: dict[str, dict[str, list[str]]] = {
     "/admin/": {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]},
@@ -11,7 +13,7 @@ LOOSENED: dict[str, dict[str, list[str]]] = {
 }
 
 
-class ContentSecurityPolicyMiddleware(CSPMiddleware):
+class ContentSecurityPolicyMiddleware(ConsoleOnly, CSPMiddleware):
     """Sends the strict policy of the settings, loosened only where a page cannot work without."""
 
     def get_policy_parts(

@@ -1,6 +1,33 @@
 """The whole public map on one screen."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import path, re_path
+from django.views.generic import RedirectView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from accounts.views import AccountViewSet
+from api import schema, views
+from bills.views import BillViewSet
+from customers.views import CustomerViewSet
+from ledger.views import EntryViewSet
+
+COLLECTION = {"get": "list", "post": "create", "put": "put"}
+RECORD = {"get": "retrieve", "put": "put", "patch": "partial_update"}
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/docs")),
+    path("admin/", admin.site.urls),
+    path("billing/customers", CustomerViewSet.as_view(COLLECTION)),
+    path("billing/customers/<str:key>", CustomerViewSet.as_view(RECORD)),
+    path("billing/accounts", AccountViewSet.as_view(COLLECTION)),
+    path("billing/accounts/<str:key>", AccountViewSet.as_view(RECORD)),
+    path("billing/bills", BillViewSet.as_view(COLLECTION)),
+    path("billing/bills/<str:key>", BillViewSet.as_view(RECORD)),
+    path("billing/bills/<str:key>/void", BillViewSet.as_view({"post": "void"})),
+    path("billing/entries", EntryViewSet.as_view({"get": "list"})),
+    path("openapi.json", schema.document),
+    path("docs", schema.docs),
+    path("problems/<slug:code>", schema.problem_page),
+    path("health/live", views.live),
+    path("health/ready", views.ready),
+    re_path(r"^(?:billing|partner)(?:/|$)", views.nowhere),
+]

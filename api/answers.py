@@ -1,0 +1,85 @@
+"""How a record is answered: the columns that are read, and the JSON made of them in one pass."""
+
+from datetime import date
+from typing import Any
+
+import orjson
+from django.db import models
+from django.http import HttpResponse
+from rest_framework import serializers
+
+from billers.models import Biller
+from core.money import MAX_AMOUNT
+
+Row = dict[str, Any]
+
+
+class Answer(serializers.Serializer):
+    """The JSON of one record.
+
+    The declared fields are its schema; `columns` is what a statement reads, `told` what becomes of it. Rows come from
+    `values()` or, after a write, from the instance: the same answer either way.
+    """
+
+    columns: tuple[str, ...] = ()
+    parents: dict[str, type["Answer"]] = {}
+
+    @classmethod
+    def told(cls, row: Row, biller: Biller, today: date) -> Row:
+        """Return the JSON object of a row."""
+        raise NotImplementedError
+
+    @classmethod
+    def row_of(cls, record: models.Model) -> Row:
+        """Return what `values()` would read of a record at hand."""
+        return {column: _reached(record, column) for column in cls.columns}
+
+    @classmethod
+    def columns_with(cls, expanded: list[str]) -> list[str]:
+        """Return the columns to read when these parents are expanded."""
+        more = [f"{parent}__{column}" for parent in expanded for column in cls.parents[parent].columns]
+        return list(dict.fromkeys([*cls.columns, *more]))
+
+    @classmethod
+    def told_with(cls, row: Row, expanded: list[str], biller: Biller, today: date) -> Row:
+        """Return the JSON object of a row, with these parents as objects beside their ids."""
+        answer = cls.told(row, biller, today)
+        for parent in expanded:
+            kind = cls.parents[parent]
+            columns = {column: row[f"{parent}__{column}"] for column in kind.columns}
+            answer[parent] = None if columns["id"] is None else kind.told(columns, biller, today)
+        return answer
+
+
+def _reached(record: models.Model, column: str) -> Any:
+    *parents, name = column.split("__")
+    reached: Any = record
+    for parent in parents:
+        reached = getattr(reached, parent)
+        if reached is None:
+            return None
+    return getattr(reached, name)
+
+
+def json_response(body: Any, status: int = 200) -> HttpResponse:
+    """Return a JSON response; times are UTC and end in Z."""
+    return HttpResponse(orjson.dumps(body, option=orjson.OPT_UTC_Z), content_type="application/json", status=status)
+
+
+class RulesAnswer(serializers.Serializer):
+    """The payment rules in force: the record's own, else its account's, its customer's, its biller's."""
+
+    min_amount = serializers.IntegerField(min_value=1, max_value=MAX_AMOUNT, allow_null=True)
+    max_amount = serializers.IntegerField(min_value=1, max_value=MAX_AMOUNT, allow_null=True)
+    underpayment_allowed = serializers.BooleanField()
+    overpayment_allowed = serializers.BooleanField()
+
+
+class RecordAnswer(Answer):
+    """What the answers of customers, accounts and bills share."""
+
+    external_reference = serializers.CharField(max_length=255)
+    payment_rules = RulesAnswer()
+    metadata = serializers.DictField(child=serializers.CharField(max_length=500))
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()

@@ -1,0 +1,208 @@
+"""The kinds of value a request body may hold, each refusing what it would otherwise have to guess."""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from core.money import MAX_AMOUNT, is_currency
+from core.text import REFERENCE_LENGTH, is_reference
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
+_E164 = re.compile(r"\+[1-9]\d{1,14}\Z")
+_METADATA_KEYS = 10
+_METADATA_KEY_LENGTH = 40
+_METADATA_VALUE_LENGTH = 500
+
+
+class Field(serializers.Field):
+    """A value that is answered as it is kept."""
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class Text(Field):
+    """Text, kept as it was sent."""
+
+    default_error_messages = {
+        "invalid_type": "Send text.",
+        "too_long": "At most {max_length} characters.",
+    }
+
+    def __init__(self, max_length: int, **options: Any) -> None:
+        self.max_length = max_length
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid_type")
+        if len(data) > self.max_length:
+            self.fail("too_long", max_length=self.max_length)
+        return data
+
+
+class Reference(Text):
+    """An external reference: the biller's own name for a record."""
+
+    default_error_messages = {
+        "invalid_reference": "1 to 255 printable characters, without a blank at either end.",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=REFERENCE_LENGTH, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not is_reference(text):
+            self.fail("invalid_reference")
+        return text
+
+
+class Email(Text):
+    """An e-mail address."""
+
+    default_error_messages = {"invalid_email": "Send an e-mail address, such as jo@example.com."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=254, **options)
+        self._check = serializers.EmailField().run_validators
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        try:
+            self._check(text)
+        except ValidationError:
+            self.fail("invalid_email")
+        return text
+
+
+class Phone(Text):
+    """A telephone number in E.164."""
+
+    default_error_messages = {"invalid_phone": "Send E.164: + and 2 to 15 digits, such as +27821234567."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=16, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not _E164.match(text):
+            self.fail("invalid_phone")
+        return text
+
+
+class Currency(Field):
+    """An ISO 4217 code in upper case, of a currency with a minor unit."""
+
+    default_error_messages = {"invalid_currency": "Send an ISO 4217 code in upper case, such as ZAR."}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not is_currency(data):
+            self.fail("invalid_currency")
+        return str(data)
+
+
+class Amount(Field):
+    """An amount in minor units: a JSON integer, so 20.0, "2000", true and 1e3 are errors."""
+
+    default_error_messages = {
+        "invalid_type": "Send a whole number of minor units: ZAR 20.00 is 2000.",
+        "out_of_range": "Send {least:,} to {most:,} minor units.",
+    }
+
+    def __init__(self, least: int, most: int = MAX_AMOUNT, **options: Any) -> None:
+        self.least, self.most = least, most
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid_type")
+        if not self.least <= data <= self.most:
+            self.fail("out_of_range", least=self.least, most=self.most)
+        return int(data)
+
+
+class Day(Field):
+    """A calendar date, YYYY-MM-DD."""
+
+    default_error_messages = {"invalid_date": "Send a date as YYYY-MM-DD."}
+
+    def to_internal_value(self, data: Any) -> date:
+        if not isinstance(data, str) or not _DATE.match(data) or not data.isascii():
+            self.fail("invalid_date")
+        try:
+            return date.fromisoformat(data)
+        except ValueError:
+            self.fail("invalid_date")
+
+
+class Flag(Field):
+    """true or false."""
+
+    default_error_messages = {"invalid_type": "Send true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid_type")
+        return data
+
+
+class Metadata(Field):
+    """Text by text, at most 10 keys; in a PATCH or PUT a key set to null goes."""
+
+    default_error_messages = {
+        "invalid_type": "Send an object.",
+        "too_many_keys": "At most 10 keys.",
+        "invalid_metadata_key": "A key is 1 to 40 characters.",
+        "invalid_metadata_value": "A value is text of at most 500 characters.",
+    }
+
+    def __init__(self, *, merges: bool = False, **options: Any) -> None:
+        self.merges = merges
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> dict[str, str | None]:
+        if not isinstance(data, dict):
+            self.fail("invalid_type")
+        if sum(value is not None for value in data.values()) > _METADATA_KEYS:
+            self.fail("too_many_keys")
+        errors = {key: [problem] for key, value in data.items() if (problem := self._problem(key, value))}
+        if errors:
+            raise ValidationError(errors)
+        return data
+
+    def _problem(self, key: str, value: Any) -> ErrorDetail | None:
+        if not 1 <= len(key) <= _METADATA_KEY_LENGTH:
+            code = "invalid_metadata_key"
+        elif (value is None and self.merges) or (isinstance(value, str) and len(value) <= _METADATA_VALUE_LENGTH):
+            return None
+        else:
+            code = "invalid_metadata_value"
+        return ErrorDetail(self.error_messages[code], code)
+
+
+class Parent(Field):
+    """A parent: the id or external reference of an existing one, or an object that describes one."""
+
+    default_error_messages = {
+        "invalid_type": "Send an id, an external reference or an object.",
+        "invalid_reference": "This is neither an id nor an external reference.",
+    }
+
+    def __init__(self, shape: serializers.Serializer, **options: Any) -> None:
+        self.shape = shape
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> str | dict[str, Any]:
+        if isinstance(data, Mapping):
+            fields: dict[str, Any] = self.shape.run_validation(data)
+            return fields
+        if not isinstance(data, str):
+            self.fail("invalid_type")
+        if not is_reference(data):
+            self.fail("invalid_reference")
+        return data

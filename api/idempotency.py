@@ -1,0 +1,100 @@
+"""The same request again gets the first answer: the key's row commits with the effect, or not at all."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from api.models import IdempotencyKey
+from api.problems import Problem
+from billers.acts import Act
+from billers.models import Biller
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,255}\Z")
+_LOCK_NOT_AVAILABLE = "55P03"
+
+# One statement: it tells the audit trail who acts, bounds every wait of the transaction, and takes the key. Where
+# another request holds the key, it waits for that one's COMMIT.
+_CLAIM = """
+    WITH moment AS (
+        SELECT set_config('pghistory.context_metadata', %s, true), set_config('lock_timeout', %s, true)
+    )
+    INSERT INTO api_idempotencykey (scope_id, key, fingerprint, headers) SELECT %s, %s, %s, '{}' FROM moment
+    ON CONFLICT DO NOTHING RETURNING true
+"""
+
+
+class Replayed(Exception):  # noqa: N818 an answer, not an error
+    """The key has been answered already; `answer` is what was said."""
+
+    def __init__(self, answer: HttpResponse) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Claim:
+    """One request's hold on its idempotency key."""
+
+    def __init__(self, biller: Biller, key: str, fingerprint: bytes) -> None:
+        self.scope_id = Biller._meta.pk.get_db_prep_value(biller.pk, connection)
+        self.key = key
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def of(cls, request: Request, body: Any, *, required: bool) -> "Claim | None":
+        """Return the claim a request makes, or None when it brings no key.
+
+        Raises:
+            Problem: 400 `idempotency_key_required` or `invalid_idempotency_key`.
+        """
+        key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+        if key is None:
+            if required:
+                raise Problem(400, "idempotency_key_required", "This call needs an Idempotency-Key header.")
+            return None
+        if not _KEY.match(key):
+            raise Problem(400, "invalid_idempotency_key", "An Idempotency-Key is 1 to 255 of A-Z a-z 0-9 _ -.")
+        said = (request.method, request.path, sorted(request.query_params.lists()), body)
+        return cls(request.user.biller, key, hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest())
+
+    def take(self, act: Act) -> None:
+        """Take the key for this transaction, or raise what was answered under it.
+
+        Raises:
+            Replayed: the same request has succeeded before.
+            Problem: 409 `idempotency_in_progress`, 422 `idempotency_key_reused`.
+        """
+        wait = f"{settings.IDEMPOTENCY_WAIT_SECONDS}s"
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_CLAIM, [act.audit_context, wait, self.scope_id, self.key, self.fingerprint])
+                if cursor.fetchone():
+                    return
+        except DatabaseError as error:
+            if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            detail = "The same Idempotency-Key is being worked on. Ask again for its answer."
+            raise Problem(409, "idempotency_in_progress", detail, headers={"Retry-After": "1"}) from None
+        raise self._said_before()
+
+    def keep(self, answer: HttpResponse) -> None:
+        """Remember the answer, in the transaction of its effect."""
+        headers = {name: answer.headers[name] for name in ("ETag", "Location") if name in answer.headers}
+        IdempotencyKey.objects.filter(scope_id=self.scope_id, key=self.key).update(
+            status=answer.status_code, headers=headers, body=answer.content
+        )
+
+    def _said_before(self) -> Exception:
+        first = IdempotencyKey.objects.get(scope_id=self.scope_id, key=self.key)
+        if bytes(first.fingerprint) != self.fingerprint:
+            detail = "This Idempotency-Key was used for another request. Take a new one."
+            return Problem(422, "idempotency_key_reused", detail)
+        answer = HttpResponse(bytes(first.body or b""), content_type="application/json", status=first.status)
+        for name, text in {**first.headers, "Idempotent-Replayed": "true"}.items():
+            answer.headers[name] = text
+        return Replayed(answer)

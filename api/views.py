@@ -1,0 +1,240 @@
+"""The base of every viewset: the tenant, the manners of HTTP, and nothing of the business."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.db import connection, models
+from django.http import HttpRequest, HttpResponse
+from rest_framework import viewsets
+from rest_framework.request import Request
+
+from api.answers import Answer, json_response
+from api.cursors import DEFAULT_LIMIT, MAX_LIMIT, Page, Sort, page
+from api.filters import ListFilter
+from api.idempotency import Claim, Replayed
+from api.preconditions import etag, expected_versions, is_known
+from api.problems import Problem, invalid_parameter, problem
+from api.serializers import Shape
+from billers.acts import Act, perform
+from billers.models import Biller
+from core.refusals import Missing
+from core.text import is_reference
+
+Verb = Callable[[Act], tuple[models.Model, bool]]
+"""What a writing request does: returns the record, and whether it is new."""
+
+
+class TenantViewSet(viewsets.ViewSet):
+    """A door to one biller's rows: the caller's key says which."""
+
+    metadata_class = None
+    answer: ClassVar[type[Answer]]
+    queryset: ClassVar[models.QuerySet]
+
+    @property
+    def biller(self) -> Biller:
+        """The biller whose key the request carries."""
+        biller: Biller = self.request.user.biller
+        return biller
+
+    def rows(self) -> models.QuerySet:
+        """Return the rows of the caller's biller: the one place where the tenant is applied."""
+        rows: models.QuerySet = self.queryset.for_biller(self.biller)  # type: ignore[attr-defined]
+        return rows
+
+    def asked(self, *known: str, accepts: Callable[[str], bool] = lambda _: False) -> dict[str, str]:
+        """Return the query parameters.
+
+        Raises:
+            Problem: 400 for one that is unknown, stands twice or holds a NUL.
+        """
+        asked: dict[str, str] = {}
+        for name, values in self.request.query_params.lists():
+            if name not in known and not accepts(name):
+                detail = f"“{name}” is not a parameter here. Known: {', '.join(sorted(known)) or 'none'}."
+                raise invalid_parameter(name, detail, "unknown_parameter")
+            if len(values) > 1:
+                raise invalid_parameter(name, "This parameter stands twice.", "repeated_parameter")
+            if "\0" in values[0] or "\0" in name:
+                raise invalid_parameter(name, "A parameter cannot hold a NUL.")
+            asked[name] = values[0]
+        return asked
+
+    def expanded(self, asked: dict[str, str]) -> list[str]:
+        """Return the parents to show as objects."""
+        if "expand" not in asked:
+            return []
+        names = asked["expand"].split(",")
+        if not set(names) <= set(self.answer.parents):
+            raise invalid_parameter("expand", f"Known: {', '.join(self.answer.parents)}.")
+        return list(dict.fromkeys(names))
+
+
+class ListViewSet(TenantViewSet):
+    """Lists by cursor."""
+
+    filters: ClassVar[type[ListFilter]]
+    sorts: ClassVar[dict[str, bool]] = {"created_at": False}
+    """The fields to sort by, and whether each may be without a value."""
+
+    def list(self, request: Request) -> HttpResponse:
+        """Answer a page of the rows that were asked for, newest first unless sorted."""
+        expand = ["expand"] if self.answer.parents else []
+        known = [*self.filters.known(), "limit", "cursor", "sort", *expand]
+        asked = self.asked(*known, accepts=self.filters.knows)
+        expanded = self.expanded(asked)
+        rows = self.filters.narrowed(self.rows(), asked, self)
+        found = page(
+            rows, self.answer.columns_with(expanded), self._sort(asked), self._limit(asked), asked.get("cursor")
+        )
+        today = self.biller.today()
+        told = [self.answer.told_with(row, expanded, self.biller, today) for row in found.rows]
+        response = json_response(
+            {"data": told, "next_cursor": found.next_cursor, "previous_cursor": found.previous_cursor}
+        )
+        _link(request, response, found)
+        return response
+
+    def _sort(self, asked: dict[str, str]) -> Sort:
+        name = asked.get("sort", "-created_at")
+        field = name.removeprefix("-")
+        if field not in self.sorts:
+            raise invalid_parameter("sort", f"Sort by {', '.join(self.sorts)}; a leading - descends.", "invalid_sort")
+        return Sort(field, descending=name.startswith("-"), nullable=self.sorts[field])
+
+    def _limit(self, asked: dict[str, str]) -> int:
+        text = asked.get("limit", str(DEFAULT_LIMIT))
+        if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):  # noqa: PLR2004
+            raise invalid_parameter("limit", f"A limit is 1 to {MAX_LIMIT}.", "invalid_limit")
+        return int(text)
+
+
+def _link(request: Request, response: HttpResponse, found: Page) -> None:
+    """Tell the neighbouring pages in the headers too (RFC 8288)."""
+    links = []
+    for relation, header, cursor in (
+        ("next", "Next-Cursor", found.next_cursor),
+        ("prev", "Prev-Cursor", found.previous_cursor),
+    ):
+        if cursor:
+            query = request.query_params.copy()
+            query["cursor"] = cursor
+            links.append(f'<{request.path}?{query.urlencode()}>; rel="{relation}"')
+            response.headers[header] = cursor
+    if links:
+        response.headers["Link"] = ", ".join(links)
+
+
+class RecordViewSet(ListViewSet):
+    """Customers, accounts and bills: declared by shapes, filters and verbs."""
+
+    collection: ClassVar[str]
+    create_shape: ClassVar[Shape]
+    put_shape: ClassVar[Shape]
+    patch_shape: ClassVar[Shape]
+    create_verb: ClassVar[str]
+
+    def create(self, request: Request) -> HttpResponse:
+        """Create a record, and its parents where the body describes new ones."""
+        self.asked()
+        fields = self.create_shape.run_validation(request.data)
+        create = getattr(self.verbs, self.create_verb)
+        return self.write(lambda act: (create(act, **fields), True))
+
+    def retrieve(self, request: Request, key: str) -> HttpResponse:
+        """Answer one record, by our id or the biller's reference."""
+        expanded = self.expanded(self.asked(*(["expand"] if self.answer.parents else [])))
+        found = self.rows().named(key).values(*self.answer.columns_with(expanded), "version")[:1] if is_reference(key) else []
+        for row in found:
+            version = row["version"]
+            if is_known(request, version):
+                response = HttpResponse(status=304)
+            else:
+                response = json_response(self.answer.told_with(row, expanded, self.biller, self.biller.today()))
+            response.headers["ETag"] = etag(version)
+            return response
+        raise self.absent(key)
+
+    def partial_update(self, request: Request, key: str) -> HttpResponse:
+        """Change the fields that are sent."""
+        self.asked()
+        versions = expected_versions(request)
+        changes = self.patch_shape.run_validation(request.data)
+        self.nameable(key)
+        return self.write(lambda act: (self.verbs.amend(act, key, versions=versions, **changes), False))
+
+    def put(self, request: Request, key: str | None = None) -> HttpResponse:
+        """Create or update the record with the biller's own reference."""
+        asked = self.asked(*([] if key is not None else ["external_reference"]))
+        reference = key if key is not None else asked.get("external_reference", "")
+        if not is_reference(reference):
+            detail = "Name the record by its external reference: 1 to 255 printable characters."
+            raise invalid_parameter("external_reference", detail, "invalid_reference")
+        versions = expected_versions(request)
+        fields = self.put_shape.run_validation(request.data)
+        if fields.pop("external_reference", reference) != reference:
+            detail = "The body's external_reference differs from the path's."
+            error = {"pointer": "/external_reference", "code": "reference_mismatch", "detail": detail}
+            raise Problem(400, "invalid_request", detail, errors=[error])
+        return self.write(lambda act: self.verbs.put(act, reference, versions=versions, **fields))
+
+    @property
+    def verbs(self) -> Any:
+        """The queryset whose verbs this door offers; each verb names the biller itself."""
+        return self.queryset.model._default_manager
+
+    def nameable(self, key: str) -> None:
+        """Refuse a key that can name nothing, before any statement."""
+        if not is_reference(key):
+            raise self.absent(key)
+
+    def absent(self, key: str) -> Missing:
+        """Return the refusal of a key that names nothing here."""
+        kind = self.queryset.model._meta.model_name
+        return Missing.because(f"{kind}_not_found", f"There is no {kind} “{key}”.")
+
+    def write(self, verb: Verb, *, key_required: bool = False) -> HttpResponse:
+        """Run a verb in one transaction, once per idempotency key, and answer with the record as it is then."""
+        claim = Claim.of(self.request, self.request.data, required=key_required)
+
+        def answered(act: Act) -> HttpResponse:
+            record, is_new = verb(act)
+            told = self.answer.told(self.answer.row_of(record), self.biller, act.today)
+            response = json_response(told, 201 if is_new else 200)
+            response.headers["ETag"] = etag(record.version)  # type: ignore[attr-defined]
+            if is_new:
+                response.headers["Location"] = f"{self.collection}/{told['id']}"
+            if claim is not None:
+                claim.keep(response)
+            return response
+
+        try:
+            return perform(
+                self.biller,
+                self.request.user.actor,
+                answered,
+                begin=claim.take if claim is not None else Act.announce,
+                request_id=getattr(self.request, "request_id", None),
+            )
+        except Replayed as replayed:
+            return replayed.answer
+
+
+def nowhere(request: HttpRequest) -> HttpResponse:
+    """Answer an address of the API that does not exist."""
+    return problem(request, 404, "not_found", "There is nothing at this address.")
+
+
+def live(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 Django's signature
+    """Answer that the process runs."""
+    return json_response({"status": "ok"})
+
+
+def ready(request: HttpRequest) -> HttpResponse:
+    """Answer whether the database answers."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Exception:  # noqa: BLE001 whatever it is, we are not ready
+        return problem(request, 503, "unavailable", "The database does not answer.", headers={"Retry-After": "1"})
+    return json_response({"status": "ok"})

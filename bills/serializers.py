@@ -1,0 +1,175 @@
+"""What a bill looks like on the wire."""
+
+from datetime import date
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from accounts.serializers import AccountAnswer, NewAccount, PatchAccount, PutAccount
+from api.answers import RecordAnswer, Row
+from api.fields import Amount, Currency, Day, Metadata, Parent, Reference, Text
+from api.serializers import PaymentRules, Shape
+from billers import payment_rules
+from billers.models import Biller
+from bills.models import Status
+from customers.serializers import OURS, CustomerAnswer, NewCustomer, PatchCustomer, SettledCustomer
+
+
+class BillAnswer(RecordAnswer):
+    """A bill."""
+
+    id = serializers.CharField()
+    customer_id = serializers.CharField()
+    account_id = serializers.CharField(allow_null=True)
+    currency = serializers.CharField(max_length=3)
+    amount_due = serializers.IntegerField(help_text="Minor units.")
+    amount_paid = serializers.IntegerField(help_text="Minor units.")
+    amount_remaining = serializers.IntegerField(help_text="max(amount_due - amount_paid, 0)")
+    amount_overpaid = serializers.IntegerField(help_text="max(amount_paid - amount_due, 0)")
+    status = serializers.ChoiceField(Status.choices)
+    overdue = serializers.BooleanField(help_text="Unpaid, and due before today in the biller's time zone.")
+    bill_date = serializers.DateField()
+    due_date = serializers.DateField(allow_null=True)
+    description = serializers.CharField(allow_null=True, max_length=500)
+    voided_at = serializers.DateTimeField(allow_null=True)
+    void_reason = serializers.CharField(allow_null=True, max_length=500)
+
+    own = (
+        "id",
+        "external_reference",
+        "customer_id",
+        "account_id",
+        "currency",
+        "amount_due",
+        "amount_paid",
+        "status",
+        "bill_date",
+        "due_date",
+        "description",
+        "payment_rules",
+        "metadata",
+        "voided_at",
+        "void_reason",
+        "created_at",
+        "updated_at",
+    )
+    columns = (
+        *own,
+        "account__payment_rules",
+        "account__currency",
+        "customer__payment_rules",
+        "customer__currency",
+    )
+    parents = {"customer": CustomerAnswer, "account": AccountAnswer}
+
+    @classmethod
+    def told(cls, row: Row, biller: Biller, today: date) -> Row:
+        layers = (
+            (row["payment_rules"], row["currency"]),
+            (row["account__payment_rules"], row["account__currency"]),
+            (row["customer__payment_rules"], row["customer__currency"]),
+        )
+        remaining = row["amount_due"] - row["amount_paid"]
+        return {
+            **{column: row[column] for column in cls.own},
+            "amount_remaining": max(remaining, 0),
+            "amount_overpaid": max(-remaining, 0),
+            "overdue": row["status"] == Status.UNPAID and row["due_date"] is not None and row["due_date"] < today,
+            "payment_rules": payment_rules.in_force(biller, row["currency"], *layers),
+        }
+
+
+class NestedAccount(NewAccount):
+    """A new account of a new bill; its customer may stand beside it instead of in it."""
+
+    customer = Parent(NewCustomer(), required=False)
+
+
+class SettledAccount(PutAccount):
+    """An account to create or update on the way to one of its bills."""
+
+    external_reference = Reference()
+
+
+class NewBill(Shape):
+    """A bill to create, under a customer or an account, either of which may be new."""
+
+    ours = OURS | {
+        "customer_id",
+        "account_id",
+        "status",
+        "overdue",
+        "amount_remaining",
+        "amount_overpaid",
+        "voided_at",
+        "void_reason",
+    }
+
+    external_reference = Reference()
+    customer = Parent(NewCustomer(), required=False)
+    account = Parent(NestedAccount(), required=False)
+    currency = Currency()
+    amount_due = Amount(1)
+    amount_paid = Amount(0, required=False)
+    bill_date = Day(required=False)
+    due_date = Day(required=False, allow_null=True)
+    description = Text(500, required=False, allow_null=True)
+    payment_rules = PaymentRules(required=False)
+    metadata = Metadata(required=False)
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        account, customer = values.get("account"), values.get("customer")
+        if account is None and customer is None:
+            raise _error("/customer", "required", "Name or describe a customer or an account.")
+        if isinstance(account, dict):
+            refuse_two_customers(account, customer)
+            if customer is None and "customer" not in account:
+                raise _error("/account/customer", "required", "This field is required.")
+        return values
+
+
+class PutBill(NewBill):
+    """A bill to create or update, with its parents; only what is sent changes."""
+
+    external_reference = Reference(required=False)
+    customer = Parent(SettledCustomer(), required=False)
+    account = Parent(SettledAccount(), required=False)
+    currency = Currency(required=False)
+    amount_due = Amount(1, required=False)
+    metadata = Metadata(required=False, merges=True)
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(values.get("account"), dict):
+            refuse_two_customers(values["account"], values.get("customer"))
+        return values
+
+
+class PatchBill(PutBill):
+    """Changes of a bill, and of the customer and account it hangs on."""
+
+    fixed = frozenset({"external_reference", "currency", "bill_date"})
+    external_reference = None  # type: ignore[assignment]
+    currency = None  # type: ignore[assignment]
+    bill_date = None  # type: ignore[assignment]
+    customer = PatchCustomer(required=False)
+    account = PatchAccount(required=False)
+
+
+class Void(Shape):
+    """Why a bill is void."""
+
+    reason = Text(500, required=False, allow_null=True)
+
+
+def refuse_two_customers(account: dict[str, Any], customer: object) -> None:
+    """Refuse a customer both beside the account and in it: which one counts would be a guess."""
+    if customer is not None and "customer" in account:
+        raise _error("/account/customer", "customer_given_twice", "Send the customer beside the account or in it, not both.")
+
+
+def _error(pointer: str, code: str, detail: str) -> ValidationError:
+    errors: Any = [ErrorDetail(detail, code)]
+    for name in reversed(pointer.strip("/").split("/")):
+        errors = {name: errors}
+    return ValidationError(errors)

@@ -1,0 +1,38 @@
+"""How callers reach bills."""
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from api.preconditions import expected_versions
+from api.views import RecordViewSet
+from bills.filters import BillFilter
+from bills.models import Bill
+from bills.serializers import BillAnswer, NewBill, PatchBill, PutBill, Void
+
+
+class BillViewSet(RecordViewSet):
+    """Money asked."""
+
+    queryset = Bill.objects.all()
+    collection = "/billing/bills"
+    create_verb = "issue"
+    answer = BillAnswer
+    create_shape, put_shape, patch_shape, void_shape = NewBill(), PutBill(), PatchBill(), Void()
+    filters = BillFilter
+    sorts = {
+        "created_at": False,
+        "updated_at": False,
+        "external_reference": False,
+        "amount_due": False,
+        "due_date": True,
+    }
+
+    def void(self, request: Request, key: str) -> HttpResponse:
+        """Void a bill for good."""
+        self.asked()
+        versions = expected_versions(request)
+        reason = self.void_shape.run_validation(request.data).get("reason")
+        self.nameable(key)
+        return self.write(
+            lambda act: (self.verbs.void(act, key, versions=versions, reason=reason), False), key_required=True
+        )

@@ -1,0 +1,18 @@
+"""How callers reach customers."""
+
+from api.views import RecordViewSet
+from customers.filters import CustomerFilter
+from customers.models import Customer
+from customers.serializers import CustomerAnswer, NewCustomer, PatchCustomer, PutCustomer
+
+
+class CustomerViewSet(RecordViewSet):
+    """Of whom money is asked."""
+
+    queryset = Customer.objects.all()
+    collection = "/billing/customers"
+    create_verb = "enrol"
+    answer = CustomerAnswer
+    create_shape, put_shape, patch_shape = NewCustomer(), PutCustomer(), PatchCustomer()
+    filters = CustomerFilter
+    sorts = {"created_at": False, "updated_at": False, "external_reference": False, "name": True}

@@ -1,0 +1,73 @@
+"""How staff read the ledger."""
+
+from collections import defaultdict
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+
+from billers.staff import ReadOnlyAdmin, chosen_biller, link_to
+from core.ids import decode
+from ledger.forms import shown
+from ledger.models import PREFIXES, Entry, Obligation
+
+
+def obligation_models() -> dict[str, type[Obligation]]:
+    """Return the models of what can be paid, by kind; the ledger knows none of them by name."""
+    return {model.kind: model for model in Obligation.__subclasses__()}
+
+
+@admin.register(Entry)
+class EntryAdmin(ReadOnlyAdmin):
+    """The ledger: every change of an amount, by whom and why. Nobody changes it."""
+
+    list_display = ("created_at", "obligation_shown", "kind", "amount_shown", "total_shown", "actor", "reason")
+    list_display_links = ("created_at",)
+    list_filter = (("kind", ChoicesDropdownFilter),)
+    sortable_by = ("created_at",)
+    search_fields = ("id",)
+    search_help_text = "An exact reference of a customer, account or bill, or an id"
+    fieldsets = (
+        (None, {"fields": (("obligation_shown", "kind"), ("amount_shown", "total_shown"), ("actor", "reason"))}),
+        ("Record", {"fields": (("id", "sequence"), ("created_at", "payment_id"))}),
+    )
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if decode("ent", term):
+            return queryset.filter(pk=term), False
+        keys = [key for prefix in PREFIXES.values() if (key := decode(prefix, term))]
+        if not keys and (biller := chosen_biller(request)):
+            for model in obligation_models().values():
+                named = model._default_manager.filter(biller_id=biller.pk, external_reference=term)
+                keys += [key for pk in named.values_list("pk", flat=True) if (key := decode(model._meta.pk.prefix, pk))]
+        return queryset.filter(obligation_id__in=keys), False
+
+    def prepared(self, rows: list[Any]) -> list[Any]:
+        """Bring each entry what it is about: one query for each kind, however many rows."""
+        about: dict[str, list[Entry]] = defaultdict(list)
+        for entry in rows:
+            about[entry.obligation_kind].append(entry)
+        for kind, model in obligation_models().items():
+            if entries := about[kind]:
+                same = model._default_manager.filter(biller_id__in={entry.biller_id for entry in entries})
+                found = same.in_bulk({entry.obligation for entry in entries})
+                for entry in entries:
+                    entry.subject = found.get(entry.obligation)
+        return rows
+
+    @display(description="of")
+    def obligation_shown(self, entry: Entry) -> str:
+        return link_to(entry.subject, f"{entry.obligation_kind} {entry.subject}") if entry.subject else entry.obligation
+
+    @display(description="change")
+    def amount_shown(self, entry: Entry) -> str:
+        return shown(entry.amount, entry.subject and entry.subject.currency)
+
+    @display(description="amount after it")
+    def total_shown(self, entry: Entry) -> str:
+        return shown(entry.total, entry.subject and entry.subject.currency)

@@ -1,0 +1,37 @@
+"""What the ledger can be asked for."""
+
+import django_filters
+from django.db.models import QuerySet
+
+from api.filters import ListFilter, MomentFilter
+from core.ids import decode
+from ledger.models import PREFIXES, Kind
+
+
+class ObligationFilter(django_filters.CharFilter):
+    """Matches an obligation by our id."""
+
+    def filter(self, qs: QuerySet, value: str) -> QuerySet:
+        if not value:
+            return qs
+        named = next((found for prefix in PREFIXES.values() if (found := decode(prefix, value))), None)
+        return qs.none() if named is None else qs.filter(obligation_id=named)
+
+
+class PaymentFilter(django_filters.CharFilter):
+    """Matches a payment by our id."""
+
+    def filter(self, qs: QuerySet, value: str) -> QuerySet:
+        if not value:
+            return qs
+        return qs.none() if decode("pay", value) is None else qs.filter(payment_id=value)
+
+
+class EntryFilter(ListFilter):
+    """Entries by obligation, kind, payment and time."""
+
+    obligation = ObligationFilter()
+    kind = django_filters.ChoiceFilter(choices=Kind.choices)
+    payment = PaymentFilter()
+    created_at_gte = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_at_lte = MomentFilter(field_name="created_at", lookup_expr="lte")
