@@ -1,0 +1,193 @@
+"""Invented billers whose customers, accounts and bills look like real ones; the same on every machine."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+
+from accounts.models import Account
+from billers.acts import Act, perform
+from billers.models import Biller
+from bills.models import Bill
+from customers.models import Customer
+
+BATCH = 500
+"""How many customers are written in one transaction."""
+
+FIRST_NAMES = (
+    "Amahle Lerato Thabo Sipho Naledi Johan Annelie Fatima Yusuf Priya Grace Daniel Chloe Oliver Mateo Ines Kenji Aiko "
+    "Ngozi Emeka Wanjiru Kamau Sofia Lukas Marta Henrik Zanele Mpho Ruth Samuel"
+).split()
+LAST_NAMES = (
+    "Dlamini Nkosi Botha van-Wyk Naidoo Patel Mokoena Smith Okafor Mwangi Garcia Silva Tanaka Sato Müller Novák Jansen "
+    "Khumalo Adams O'Brien Lindqvist Moreau Rossi Kowalska Ferreira Haddad Osei Chukwu Petersen Walker"
+).split()
+
+
+@dataclass(frozen=True)
+class Trade:
+    """What one kind of biller bills for."""
+
+    reference: str
+    name: str
+    timezone: str
+    billing_model: str
+    currencies: tuple[str, ...]
+    account_names: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    amounts: tuple[int, int]
+    share: float
+
+
+TRADES = (
+    Trade(
+        "demo",
+        "Aurora Water and Power",
+        "Africa/Johannesburg",
+        "bill",
+        ("ZAR",),
+        ("Electricity", "Water", "Refuse"),
+        ("Electricity {month}", "Water and sewerage {month}", "Refuse removal {month}"),
+        (8_000, 450_000),
+        0.6,
+    ),
+    Trade(
+        "demo-school",
+        "Hillcrest School",
+        "Europe/London",
+        "account",
+        ("GBP",),
+        ("Tuition", "Boarding", "Transport"),
+        ("Tuition, term of {month}", "Boarding {month}", "School bus {month}"),
+        (12_000, 620_000),
+        0.2,
+    ),
+    Trade(
+        "demo-insurer",
+        "Meridian Insurance",
+        "Asia/Tokyo",
+        "customer",
+        ("USD", "EUR", "JPY", "KWD"),
+        ("Motor policy", "Household policy", "Travel policy"),
+        ("Premium {month}", "Excess, claim of {month}"),
+        (2_500, 90_000),
+        0.2,
+    ),
+)
+
+
+def found_billers() -> list[Biller]:
+    """Create the demo billers, live and test, and return the live ones."""
+    live = []
+    for trade in TRADES:
+        pair = Biller.objects.found(
+            name=trade.name,
+            reference=trade.reference,
+            timezone=trade.timezone,
+            billing_model=trade.billing_model,
+            default_currency=trade.currencies[0],
+        )
+        live.append(pair["live"])
+    return live
+
+
+def fill(biller: Biller, bills: int, told: Callable[[int], None] = lambda _: None) -> None:
+    """Give a demo biller customers and accounts with this many bills; tell of each batch."""
+    trade = next(trade for trade in TRADES if trade.reference == biller.reference)
+    chance = random.Random(biller.reference)  # noqa: S311 the same demo everywhere
+    number = written = 0
+    while written < bills:
+        plans: list[dict[str, Any]] = []
+        while len(plans) < BATCH and written + sum(len(plan["bills"]) for plan in plans) < bills:
+            number += 1
+            left = bills - written - sum(len(plan["bills"]) for plan in plans)
+            plans.append(_customer(trade, chance, number, left, biller.today()))
+        perform(biller, "command:load_demo", lambda act, plans=plans: _write(act, plans), reason="Demo data")
+        batch = sum(len(plan["bills"]) for plan in plans)
+        written += batch
+        told(batch)
+
+
+def _write(act: Act, plans: list[dict[str, Any]]) -> None:
+    customers = [Customer.objects.planned(act, f"/customers/{n}", **plan["customer"]) for n, plan in enumerate(plans)]
+    accounts = [
+        Account.objects.planned(act, f"/accounts/{n}/{m}", customer=customer, **fields)
+        for n, (customer, plan) in enumerate(zip(customers, plans, strict=True))
+        for m, fields in enumerate(plan["accounts"])
+    ]
+    by_reference = {account.external_reference: account for account in accounts}
+    for n, (customer, plan) in enumerate(zip(customers, plans, strict=True)):
+        for m, fields in enumerate(plan["bills"]):
+            holder = by_reference.get(fields.pop("account", ""))
+            Bill.objects.planned(act, f"/bills/{n}/{m}", customer=customer, account=holder, **fields)
+    act.insert_many()
+
+
+def _customer(trade: Trade, chance: random.Random, number: int, most: int, today: date) -> dict[str, Any]:
+    """Return one customer with accounts and at most this many bills."""
+    first, last = chance.choice(FIRST_NAMES), chance.choice(LAST_NAMES)
+    currency = chance.choice(trade.currencies)
+    reference = f"C-{100_000 + number}"
+    accounts = [
+        {
+            "external_reference": f"A-{100_000 + number}-{place}",
+            "name": name,
+            "currency": currency,
+            "balance": _balance(chance) if trade.billing_model == "account" else None,
+        }
+        for place, name in enumerate(chance.sample(trade.account_names, chance.randint(1, 2)), start=1)
+    ]
+    owned = [account["external_reference"] for account in accounts]
+    count = min(most, chance.randint(1, 8))
+    return {
+        "customer": {
+            "external_reference": reference,
+            "name": f"{first} {last}",
+            "email": f"{first}.{last}.{number}@example.com".lower()
+            .replace("'", "")
+            .replace("ü", "ue")
+            .replace("á", "a"),
+            "phone": f"+2782{chance.randrange(10**7):07d}",
+            "currency": currency,
+            "balance": _balance(chance) if trade.billing_model == "customer" else None,
+            "metadata": {"segment": chance.choice(["residential", "business"])},
+        },
+        "accounts": accounts,
+        "bills": [_bill(trade, chance, currency, f"{number}-{place}", owned, today) for place in range(1, count + 1)],
+    }
+
+
+def _bill(
+    trade: Trade, chance: random.Random, currency: str, tail: str, accounts: list[str], today: date
+) -> dict[str, Any]:
+    bill_date = today - timedelta(days=chance.randrange(150))
+    due_date = bill_date + timedelta(days=30) if chance.random() < 0.95 else None  # noqa: PLR2004 a few are due on sight
+    amount_due = chance.randrange(*trade.amounts)
+    settled = chance.random()
+    # Older bills are mostly paid; of the rest some in part, a few too much.
+    paid = (
+        amount_due
+        if settled < 0.55
+        else amount_due // 2
+        if settled < 0.65
+        else amount_due + 500
+        if settled < 0.66
+        else 0
+    )  # noqa: PLR2004
+    fields = {
+        "external_reference": f"INV-{bill_date:%Y%m}-{tail}",
+        "currency": currency,
+        "amount_due": amount_due,
+        "amount_paid": 0 if (today - bill_date).days < 10 else paid,  # noqa: PLR2004 nobody pays that soon
+        "bill_date": bill_date,
+        "due_date": due_date,
+        "description": chance.choice(trade.descriptions).format(month=f"{bill_date:%B %Y}"),
+        "metadata": {},
+    }
+    return fields | ({"account": chance.choice(accounts)} if chance.random() < 0.9 else {})  # noqa: PLR2004
+
+
+def _balance(chance: random.Random) -> int:
+    return chance.choice([0, 0, chance.randrange(1_000, 250_000), -chance.randrange(500, 20_000)])

@@ -1,0 +1,57 @@
+"""Fill an installation with invented data to look at."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from rich.console import Console
+from rich.progress import Progress
+
+from billers.models import ApiKey, Biller
+from bills.demo import TRADES, fill, found_billers
+
+DEMO_KEY = "sk_demo_for-development-only-known-to-everybody"
+DEMO_TEST_KEY = "sk_test_demo_for-development-only-known-to-everybody"
+DEMO_LOGIN = "demo"
+DEMO_PASSWORD = "demo"  # noqa: S105 known to everybody, and made in DEBUG only
+
+
+class Command(BaseCommand):
+    help = (
+        "Create demo billers with realistic customers, accounts and bills. With DEBUG on also a key and a staff login "
+        "that are the same everywhere. Where the demo is loaded already, nothing changes."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--bills", type=int, default=2000, metavar="N", help="how many bills (default: %(default)s)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["bills"] < 1:
+            raise CommandError("--bills: give at least 1.")
+        if Biller.objects.filter(reference=TRADES[0].reference).exists():
+            self.stdout.write("The demo is loaded already.")
+            return
+        with transaction.atomic():
+            live = found_billers()
+            if settings.DEBUG:
+                self._open_to_everybody()
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("Demo bills", total=options["bills"])
+            left = options["bills"]
+            for biller, trade in zip(live, TRADES, strict=True):
+                share = left if trade is TRADES[-1] else min(left, round(options["bills"] * trade.share))
+                left -= share
+                fill(biller, share, lambda batch: progress.advance(task, batch))
+        self.stdout.write(f"{options['bills']} bills of {len(live)} billers loaded.")
+
+    def _open_to_everybody(self) -> None:
+        for mode, text in (("live", DEMO_KEY), ("test", DEMO_TEST_KEY)):
+            ApiKey.objects.keep(Biller.objects.get(reference=TRADES[0].reference, mode=mode), text, label="demo")
+        users = get_user_model().objects
+        if not users.filter(username=DEMO_LOGIN).exists():
+            users.create_superuser(DEMO_LOGIN, password=DEMO_PASSWORD)
