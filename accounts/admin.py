@@ -20,7 +20,8 @@ class AccountForm(ObligationForm):
 
     customer = RecordInput(Customer, help_text="Type a part of the reference, name, e-mail or phone.")
     balance = AmountInput(
-        required=False, help_text="What is owed on the account, such as 20.00; negative is credit; empty is not tracked."
+        required=False,
+        help_text="What is owed on the account, such as 20.00; negative is credit; empty is not tracked.",
     )
 
     class Meta:
@@ -33,6 +34,7 @@ class AccountAdmin(ObligationAdmin):
     """Accounts."""
 
     form = AccountForm
+    narrowing = ("customer_id",)
     list_display = ("external_reference", "name", "customer_shown", "balance_shown", "changed")
     list_select_related = ("customer",)
     search_fields = ("external_reference", "name")

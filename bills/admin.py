@@ -13,11 +13,11 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 
 from accounts.admin import AccountAdmin
 from accounts.models import Account
-from billers.staff import chosen_biller, link_to
+from billers.staff import chosen_biller, currency_choices, link_to
 from bills.models import Bill, Status
 from customers.admin import CustomerAdmin
 from customers.models import Customer
-from ledger.forms import AmountInput, ObligationForm, RecordInput, currency_choices, shown
+from ledger.forms import AmountInput, ObligationForm, RecordInput, shown
 from ledger.staff import CurrencyFilter, ObligationAdmin, Table
 
 
@@ -83,6 +83,7 @@ class BillAdmin(ObligationAdmin):
     """Bills."""
 
     form = BillForm
+    narrowing = ("customer_id", "account_id")
     list_display = ("external_reference", "customer_shown", "due_shown", "paid_shown", "state", "due_date", "changed")
     list_filter = (StatusFilter, OverdueFilter, CurrencyFilter)
     list_select_related = ("biller", "customer", "account")
@@ -94,10 +95,21 @@ class BillAdmin(ObligationAdmin):
         "created_at", "changed",
     )  # fmt: skip
     actions_detail = ("void",)
-    about = (("external_reference", "state"), ("customer_shown", "account_shown"), ("bill_date", "due_date"), "description")
+    about = (
+        ("external_reference", "state"),
+        ("customer_shown", "account_shown"),
+        ("bill_date", "due_date"),
+        "description",
+    )
     about_new = (("customer", "account"), "external_reference", ("bill_date", "due_date"), "description")
     money = (("amount_due", "amount_paid", "currency"), "reason")
     money_new = (("currency", "amount_due", "amount_paid"), "reason")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj and obj.voided_at:
+            fieldsets[0] = (None, {"fields": (*self.about, "void_reason")})
+        return fieldsets
 
     def has_void_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Whether this member of staff may void the bill, and it is not void yet."""

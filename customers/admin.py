@@ -1,6 +1,5 @@
 """How staff find, read and correct customers."""
 
-from django import forms
 from django.contrib import admin
 from django.core.validators import RegexValidator
 

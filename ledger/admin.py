@@ -23,6 +23,7 @@ def obligation_models() -> dict[str, type[Obligation]]:
 class EntryAdmin(ReadOnlyAdmin):
     """The ledger: every change of an amount, by whom and why. Nobody changes it."""
 
+    narrowing = ("obligation_id",)
     list_display = ("created_at", "obligation_shown", "kind", "amount_shown", "total_shown", "actor", "reason")
     list_display_links = ("created_at",)
     list_filter = (("kind", ChoicesDropdownFilter),)

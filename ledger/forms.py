@@ -21,7 +21,7 @@ from api.fields import Metadata
 from billers.acts import Act
 from billers.models import Biller
 from billers.payment_rules import NAMES
-from billers.staff import TenantAdmin, VerbForm
+from billers.staff import TenantAdmin, VerbForm, currency_choices
 from core.ids import decode
 from core.money import MAX_AMOUNT, display, exponents, is_currency
 
@@ -56,7 +56,9 @@ def minor_units(text: str, currency: str | None) -> int:
     sign, whole, fraction = written.groups(default="")
     digits = exponents().get(currency or "", 0)
     if len(fraction) > digits:
-        raise ValidationError(f"{currency} has {digits or 'no'} decimals." if currency else "Without a currency, give minor units.")
+        raise ValidationError(
+            f"{currency} has {digits or 'no'} decimals." if currency else "Without a currency, give minor units."
+        )
     amount = int(sign + whole + fraction.ljust(digits, "0"))
     if abs(amount) > MAX_AMOUNT:
         raise ValidationError(f"At most {shown(MAX_AMOUNT, currency)}.")
@@ -76,10 +78,14 @@ class MetadataInput(forms.JSONField):
     widget = UnfoldAdminExpandableTextareaWidget
 
     def __init__(self) -> None:
-        super().__init__(required=False, help_text='Text by text, at most 10 keys: {"route": "17", "clerk": "N. Dlamini"}.')
+        super().__init__(
+            required=False, help_text='Text by text, at most 10 keys: {"route": "17", "clerk": "N. Dlamini"}.'
+        )
 
     def prepare_value(self, value: Any) -> Any:
-        return json.dumps(value, ensure_ascii=False, indent=2) if isinstance(value, dict) else super().prepare_value(value)
+        return (
+            json.dumps(value, ensure_ascii=False, indent=2) if isinstance(value, dict) else super().prepare_value(value)
+        )
 
     def clean(self, value: Any) -> dict[str, str]:
         metadata = super().clean(value) or {}
@@ -102,11 +108,6 @@ def _is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def currency_choices() -> list[tuple[str, str]]:
-    """Return the currencies of ISO 4217 that have a minor unit, after an empty choice."""
-    return [("", "—"), *((code, code) for code in sorted(exponents()))]
-
-
 class RecordWidget(UnfoldAdminAutocompleteWidget):
     """A box to type into; it holds the chosen record alone, never a list of all."""
 
@@ -117,7 +118,10 @@ class RecordWidget(UnfoldAdminAutocompleteWidget):
         keys = [key for key in value if decode(records.model._meta.pk.prefix, key)]
         chosen = [(record.pk, self.choices.field.label_from_instance(record)) for record in records.filter(pk__in=keys)]
         options = [("", ""), *chosen] if keys else [("", "")]
-        return [(None, [self.create_option(name, key, text, key in keys, index)], index) for index, (key, text) in enumerate(options)]
+        return [
+            (None, [self.create_option(name, key, text, key in keys, index)], index)
+            for index, (key, text) in enumerate(options)
+        ]
 
 
 class RecordInput(forms.ModelChoiceField):
@@ -171,7 +175,7 @@ class ObligationForm(VerbForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="Why: kept in the ledger and the audit trail. Required when an amount changes.",
     )
-    version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    expected_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -183,7 +187,7 @@ class ObligationForm(VerbForm):
             for name in self.parents:
                 del self.fields[name]
             rules = record.payment_rules
-            self.initial["version"] = record.version
+            self.initial["expected_version"] = record.version
             for name in self.amounts:
                 self.initial[name] = as_written(getattr(record, name), record.currency)
             for name in NAMES[:2]:
@@ -216,4 +220,4 @@ class ObligationForm(VerbForm):
             return getattr(records, self.creates)(act, **given)
         # Metadata merges: what was taken out of the form is taken out of the record.
         fields["metadata"] = {**dict.fromkeys(self.instance.metadata), **fields["metadata"]}
-        return records.amend(act, self.instance.pk, version=values["version"], **fields)
+        return records.amend(act, self.instance.pk, version=values["expected_version"], **fields)

@@ -103,7 +103,7 @@ class ObligationAdmin(TenantAdmin):
             ("Metadata", {"fields": ("metadata",), **folded}),
         ]
         if obj:
-            fieldsets.append(("Record", {"fields": (("id", "created_at", "changed"), "version"), **folded}))
+            fieldsets.append(("Record", {"fields": (("id", "created_at", "changed"), "expected_version"), **folded}))
         return fieldsets
 
     def change_view(

@@ -1,0 +1,258 @@
+"""How staff work on rows: the door to the verbs, the biller that is chosen, and lists that stay fast at any length."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billers.acts import Act, perform
+from billers.lists import EstimatedPaginator, IndexedChangeList
+from billers.models import Biller
+from core.ids import PrefixedIdField, decode
+from core.money import exponents
+from core.refusals import Refusal, Stale
+
+T = TypeVar("T")
+
+ACTOR_LENGTH = 150
+CHOICES_SHOWN = 20
+
+
+def act_as(request: HttpRequest, biller: Biller, verb: Callable[[Act], T], reason: str | None = None) -> T:
+    """Run a verb for the signed-in member of staff, who stands in the audit trail with the reason given."""
+    actor = f"staff:{request.user.get_username()}"[:ACTOR_LENGTH]
+    return perform(biller, actor, verb, reason=reason or None, request_id=getattr(request, "request_id", None))
+
+
+def chosen_biller(request: HttpRequest) -> Biller | None:
+    """Return the biller a page is about: the one its address names, else the last one chosen, else the first."""
+    came_from = QueryDict(request.GET.get("_changelist_filters", ""))
+    for key in (request.GET.get("biller"), came_from.get("biller"), request.session.get("biller")):
+        if decode("blr", key) and (biller := Biller.objects.filter(pk=key).first()):
+            request.session["biller"] = biller.pk
+            return biller
+    return Biller.objects.first()
+
+
+def page_of(record: models.Model) -> str:
+    """Return the address of a record's own page."""
+    return reverse(f"admin:{record._meta.app_label}_{record._meta.model_name}_change", args=[quote(record.pk)])
+
+
+def link_to(record: models.Model | None, text: object = None) -> str:
+    """Return a link to a record's own page."""
+    if record is None:
+        return ""
+    return format_html(
+        '<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', page_of(record), text or record
+    )
+
+
+def currency_choices() -> list[tuple[str, str]]:
+    """Return the currencies of ISO 4217 that have a minor unit, after an empty choice."""
+    return [("", "—"), *((code, code) for code in sorted(exponents()))]
+
+
+def add_refusal(form: forms.BaseForm, refusal: Refusal) -> None:
+    """Say each reason beside the field it points at, or on top of the form."""
+    for reason in refusal.reasons:
+        field = reason.pointer.removeprefix("/")
+        form.add_error(field if field in form.fields else None, reason.detail)
+    if isinstance(refusal, Stale):
+        form.add_error(None, "Somebody has changed it since you opened it. Nothing was saved: open the page again.")
+
+
+class VerbForm(forms.ModelForm):
+    """A form whose last check is the verb itself: a refusal is one more error, and what was done is the instance."""
+
+    request: HttpRequest
+    biller: Biller
+
+    def verb(self, act: Act) -> models.Model:
+        """Do what the form asks for."""
+        raise NotImplementedError
+
+    def _post_clean(self) -> None:
+        if self.errors:
+            return
+        try:
+            self.instance = act_as(self.request, self.biller, self.verb, self.cleaned_data.get("reason"))
+        except Refusal as refusal:
+            add_refusal(self, refusal)
+        except ValidationError as invalid:
+            for field, errors in invalid.update_error_dict({}).items():
+                self.add_error(field if field in self.fields else None, errors)
+
+
+class Confirmation(forms.Form):
+    """The last word before something that cannot be undone."""
+
+    reason = forms.CharField(
+        max_length=500, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit trail beside your name."
+    )
+    version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+
+class OwnTransaction(admin.ModelAdmin):
+    """Pages whose verb opens its own transaction, so that what COMMIT refuses is still said in the form."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined, no-any-return]
+
+
+class KeptAdmin(ModelAdmin, OwnTransaction):
+    """Records that stay: written through verbs, corrected, never deleted."""
+
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    list_max_show_all = 0
+    fixed_fields: tuple[str, ...] = ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[IndexedChangeList]:
+        return IndexedChangeList
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[str]:
+        return (*self.readonly_fields, *(self.fixed_fields if obj else ()))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        key = unquote(object_id)
+        if decode(self.model._meta.pk.prefix, key) is None:
+            return None
+        related = self.get_queryset(request).select_related(*self.list_select_related or ())
+        found = self.prepared(list(related.filter(pk=key)))
+        return found[0] if found else None
+
+    def prepared(self, rows: list[Any]) -> list[Any]:
+        """Bring the rows of a page everything its columns show, in a number of queries that does not grow with them."""
+        return rows
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **options)
+        form.request, form.biller = request, self.biller_of(request, obj)
+        return form
+
+    def biller_of(self, request: HttpRequest, record: Any) -> Biller | None:
+        """Return the biller whose record is shown or made."""
+        return record.biller if record else chosen_biller(request)
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        form.save_m2m = lambda: None
+        return form.instance
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Do nothing: the form's verb has saved it."""
+
+    def confirmed(
+        self, request: HttpRequest, record: Any, verb: Callable[[Act, str, int | None], Any], **words: str
+    ) -> HttpResponse:
+        """Say what is about to happen, take the reason, and do it."""
+        form = Confirmation(request.POST or None, initial={"version": getattr(record, "version", None)})
+        if form.is_valid():
+            reason, version = form.cleaned_data["reason"], form.cleaned_data["version"]
+            try:
+                act_as(request, record.biller, lambda act: verb(act, reason, version), reason)
+            except Refusal as refusal:
+                add_refusal(form, refusal)
+            else:
+                self.log_change(request, record, f"{words['done']} {reason}")
+                messages.success(request, words["done"])
+                return HttpResponseRedirect(page_of(record))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "record": record,
+            "form": form,
+            "back": page_of(record),
+            **words,
+        }
+        return TemplateResponse(request, "console/confirm.html", context)
+
+
+class TenantAdmin(KeptAdmin):
+    """Records of one biller at a time: every list is the chosen biller's, and says so in its address."""
+
+    list_before_template = "console/biller_switch.html"
+    change_form_before_template = "console/biller.html"
+    ordering = ("-created_at", "-id")
+    list_filter_submit = True
+    narrowing: tuple[str, ...] = ()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        biller = chosen_biller(request)
+        if biller and request.method == "GET" and request.GET.get("biller") != biller.pk:
+            query = request.GET.copy()
+            query["biller"] = biller.pk
+            return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
+        narrowed = next((request.GET[name] for name in self.narrowing if name in request.GET), None)
+        context = {"chosen_biller": biller, "billers": Biller.objects.all(), "narrowed": narrowed}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        biller = chosen_biller(request)
+        if biller is None:
+            messages.warning(request, "Add a biller first: every record belongs to one.")
+            return HttpResponseRedirect(reverse("admin:billers_biller_add"))
+        if request.method == "GET" and request.GET.get("biller") != biller.pk:
+            query = request.GET.copy()
+            query["biller"] = biller.pk
+            return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
+        return super().add_view(request, form_url, {"chosen_biller": biller, **(extra_context or {})})
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        term = search_term.strip()
+        for field in self.model._meta.concrete_fields:
+            if isinstance(field, PrefixedIdField) and decode(field.prefix, term):
+                return queryset.filter(**{field.attname: term}), False
+        return super().get_search_results(request, queryset, term)
+
+    def get_urls(self) -> list[Any]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_choices"
+        return [path("choices/<str:biller>/", self.admin_site.admin_view(self.choices), name=name), *super().get_urls()]
+
+    def choices(self, request: HttpRequest, biller: str) -> HttpResponse:
+        """Answer a field that chooses one of this biller's records by typing a part of its name."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        rows = (
+            self.get_queryset(request).filter(biller_id=biller) if decode("blr", biller) else self.model.objects.none()
+        )
+        found, _ = self.get_search_results(request, rows, request.GET.get("term", ""))
+        results = [{"id": row.pk, "text": self.choice_label(row)} for row in found[:CHOICES_SHOWN]]
+        return JsonResponse({"results": results, "pagination": {"more": False}})
+
+    @staticmethod
+    def choice_label(record: Any) -> str:
+        """Return what a record is called where it is chosen."""
+        return f"{record} — {record.name}" if record.name else str(record)
+
+
+class ReadOnlyAdmin(TenantAdmin):
+    """Records that nobody writes by hand."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

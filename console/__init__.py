@@ -1,0 +1,1 @@
+"""What staff see across entities: the way around, the staff themselves."""
