@@ -45,7 +45,7 @@ class AccountQuerySet(ObligationQuerySet):
         self, act: Act, reference: str, *, versions: Versions = None, customer: Parent | None = None, **fields: Any
     ) -> tuple["Account", bool]:
         """Create or update the account with this reference, and its customer; return it and whether it is new."""
-        known = self.for_biller(act.biller).filter(external_reference=reference).first()
+        known: Account | None = self.for_biller(act.biller).filter(external_reference=reference).first()
         if known is None:
             self.absent(versions, {**fields, "customer": customer})
             act.upserting = True
@@ -54,18 +54,18 @@ class AccountQuerySet(ObligationQuerySet):
         self.required(known, reference, versions)
         return self.settle(act, "", known, customer, fields, versions), False
 
-    def planned(self, act: Act, pointer: str, *, customer: Parent | Customer | None, **fields: Any) -> "Account":
-        if isinstance(customer, str | dict):
-            customer = Customer.objects.given(act, f"{pointer}/customer", customer)
-        account: Account = super().planned(act, pointer, customer=customer, **fields)
+    def planned(self, act: Act, pointer: str, **fields: Any) -> "Account":
+        if isinstance(fields["customer"], str | dict):
+            fields["customer"] = Customer.objects.given(act, f"{pointer}/customer", fields["customer"])
+        account: Account = super().planned(act, pointer, **fields)
         return account
 
-    def settled(self, act: Act, pointer: str, parent: Parent) -> Any:
+    def settled(self, act: Act, pointer: str, parent: Parent | None) -> Any:
         if isinstance(parent, str):
             return self.given(act, pointer, parent)
-        fields = dict(parent)
+        fields = dict(parent or {})
         reference, customer = fields.pop("external_reference"), fields.pop("customer", None)
-        known = self.for_biller(act.biller).filter(external_reference=reference).first()
+        known: Account | None = self.for_biller(act.biller).filter(external_reference=reference).first()
         if known is not None:
             return self.settle(act, pointer, known, customer, fields)
         if customer is None:
@@ -85,11 +85,14 @@ class AccountQuerySet(ObligationQuerySet):
         versions: Versions = None,
     ) -> "Account":
         """Update an existing account by PUT: its customer first, which must be the one it has."""
-        if isinstance(customer, str | dict):
-            customer = Customer.objects.settled(act, f"{pointer}/customer", customer)
+        owner = (
+            Customer.objects.settled(act, f"{pointer}/customer", customer)
+            if isinstance(customer, str | dict)
+            else customer
+        )
         if act.missing:
             raise ParentMissing(*act.missing)
-        if customer is not None and customer.pk != known.customer_id:
+        if owner is not None and owner.pk != known.customer_id:
             raise Conflict.because("account_customer_fixed", OTHER_CUSTOMER, f"{pointer}/customer")
         account: Account = self.held(act, known.pk, versions)
         account.amend(act, fields, pointer)
@@ -114,7 +117,7 @@ class Account(Obligation):
     currency = CurrencyField(null=True, blank=True)
     balance = AmountField(null=True, blank=True, help_text="Minor units: positive owes, negative is credit.")
 
-    objects = AccountQuerySet.as_manager()
+    objects = AccountQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta(Obligation.Meta):
         constraints = [

@@ -11,4 +11,5 @@ from ledger.models import Entry
 
 @receiver(post_save, sender=Entry)
 def recompute_account(instance: Entry, **_: Any) -> None:
+    """Bring the account up to the entry."""
     Account.objects.recompute([instance])

@@ -128,8 +128,9 @@ def read_cursor(cursor: str, sort: Sort, model: type[models.Model]) -> Position:
     try:
         told = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         name, value, pk, backwards = told
-        if name != sort.name or backwards not in (0, 1) or decode(model._meta.pk.prefix, pk) is None:  # type: ignore[union-attr]
-            raise ValueError
+        fits = name == sort.name and backwards in (0, 1) and decode(model._meta.pk.prefix, pk) is not None  # type: ignore[attr-defined]
+        if not fits:
+            raise TypeError  # noqa: TRY301 one answer to everything that is wrong with a cursor
         return Position(_value(model._meta.get_field(sort.field), value, sort), pk, bool(backwards))
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise invalid_parameter("cursor", "This cursor is not one of this list and order.", "invalid_cursor") from None
@@ -147,7 +148,10 @@ def _value(field: Any, value: Any, sort: Sort) -> Any:
         return moment
     if isinstance(field, models.DateField):
         return date.fromisoformat(value)
-    expected = int if isinstance(field, models.BigIntegerField) else str
-    if type(value) is not expected or (expected is int and abs(value) >= 1 << 63) or (expected is str and "\0" in value):
+    if isinstance(field, models.BigIntegerField):
+        fits = type(value) is int and abs(value) < 1 << 63
+    else:
+        fits = isinstance(value, str) and "\0" not in value
+    if not fits:
         raise ValueError
     return value

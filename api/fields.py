@@ -182,7 +182,7 @@ class Metadata(Field):
             return None
         else:
             code = "invalid_metadata_value"
-        return ErrorDetail(self.error_messages[code], code)
+        return ErrorDetail(str(self.error_messages[code]), code)
 
 
 class Parent(Field):

@@ -1,7 +1,7 @@
 """What lists can be asked for: typed filters, each named; an unknown or malformed one is an error."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from functools import reduce
 from operator import or_
@@ -27,9 +27,7 @@ class _DayField(forms.Field):
         if value in self.empty_values:
             return None
         try:
-            if not _DATE.match(value):
-                raise ValueError
-            return date.fromisoformat(value)
+            return date.fromisoformat(value if _DATE.match(value) else "")
         except ValueError:
             raise forms.ValidationError("Send a date as YYYY-MM-DD.") from None
 

@@ -10,13 +10,13 @@ from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from api.authentication import caller_of
 from api.models import IdempotencyKey
-from api.problems import Problem
+from api.problems import LOCK_NOT_AVAILABLE, Problem
 from billers.acts import Act
 from billers.models import Biller
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,255}\Z")
-_LOCK_NOT_AVAILABLE = "55P03"
 
 # One statement: it tells the audit trail who acts, bounds every wait of the transaction, and takes the key. Where
 # another request holds the key, it waits for that one's COMMIT.
@@ -60,7 +60,7 @@ class Claim:
         if not _KEY.match(key):
             raise Problem(400, "invalid_idempotency_key", "An Idempotency-Key is 1 to 255 of A-Z a-z 0-9 _ -.")
         said = (request.method, request.path, sorted(request.query_params.lists()), body)
-        return cls(request.user.biller, key, hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest())
+        return cls(caller_of(request).biller, key, hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest())
 
     def take(self, act: Act) -> None:
         """Take the key for this transaction, or raise what was answered under it.
@@ -76,7 +76,7 @@ class Claim:
                 if cursor.fetchone():
                     return
         except DatabaseError as error:
-            if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
             detail = "The same Idempotency-Key is being worked on. Ask again for its answer."
             raise Problem(409, "idempotency_in_progress", detail, headers={"Retry-After": "1"}) from None

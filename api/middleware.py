@@ -44,7 +44,11 @@ class RequestMiddleware:
             if not response.streaming:
                 response.setdefault("Content-Length", str(len(response.content)))
             logger.info(
-                "%s %s %s %.1f ms", request.method, request.path, response.status_code, (time.perf_counter() - started) * 1000
+                "%s %s %s %.1f ms",
+                request.method,
+                request.path,
+                response.status_code,
+                (time.perf_counter() - started) * 1000,
             )
         return response
 
@@ -65,19 +69,25 @@ class ConsoleOnly:
         return super().__call__(request)  # type: ignore[misc]
 
 
-class SessionMiddleware(ConsoleOnly, sessions.SessionMiddleware): ...
+class SessionMiddleware(ConsoleOnly, sessions.SessionMiddleware):
+    """Sessions for the console."""
 
 
-class CommonMiddleware(ConsoleOnly, common.CommonMiddleware): ...
+class CommonMiddleware(ConsoleOnly, common.CommonMiddleware):
+    """Hosts and trailing slashes for the console."""
 
 
-class AuthenticationMiddleware(ConsoleOnly, auth.AuthenticationMiddleware): ...
+class AuthenticationMiddleware(ConsoleOnly, auth.AuthenticationMiddleware):
+    """Staff for the console."""
 
 
-class MessageMiddleware(ConsoleOnly, messages.MessageMiddleware): ...
+class MessageMiddleware(ConsoleOnly, messages.MessageMiddleware):
+    """Messages for the console."""
 
 
-class XFrameOptionsMiddleware(ConsoleOnly, clickjacking.XFrameOptionsMiddleware): ...
+class XFrameOptionsMiddleware(ConsoleOnly, clickjacking.XFrameOptionsMiddleware):
+    """No frames around the console."""
 
 
-class CsrfViewMiddleware(ConsoleOnly, csrf.CsrfViewMiddleware): ...
+class CsrfViewMiddleware(ConsoleOnly, csrf.CsrfViewMiddleware):
+    """No forged forms for the console."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.exceptions import ErrorDetail
 
@@ -17,6 +18,7 @@ from core.refusals import Reason, Refusal
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+LOCK_NOT_AVAILABLE = "55P03"
 
 STATUS_OF: dict[type[Refusal], int] = {
     refusals.Malformed: 400,
@@ -89,35 +91,42 @@ def problem(
     )
 
 
+ANSWERS: tuple[tuple[type[Exception], int, str, str], ...] = (
+    (exceptions.NotAcceptable, 406, "not_acceptable", "The answer is application/json."),
+    (exceptions.UnsupportedMediaType, 415, "unsupported_media_type", "Send application/json in UTF-8."),
+    (exceptions.NotFound, 404, "not_found", "There is nothing at this address."),
+    (Http404, 404, "not_found", "There is nothing at this address."),
+    (RequestDataTooBig, 413, "request_too_large", "The request is too large."),
+    (SuspiciousOperation, 400, "invalid_request", "The request cannot be read."),
+    (UnreadablePostError, 400, "invalid_request", "The request ended before its body did."),
+    (exceptions.ParseError, 400, "invalid_request", "The request cannot be read."),
+)
+"""What Django and DRF raise by themselves, and how the API says it."""
+
+
 def answer_problem(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """Return the problem that an exception of a view means; nothing leaves the API as HTML or as a bare 500."""
     request = context["request"]
-    match error:
-        case Refusal():
-            return refused(request, error)
-        case Problem():
-            return problem(request, error.status_code, error.code, str(error.detail), headers=error.headers, **error.extra)
-        case exceptions.ValidationError():
-            return malformed(request, list(reasons_of(error.detail)))
-        case exceptions.MethodNotAllowed():
-            return problem(request, 405, "method_not_allowed", f"{request.method} is not offered here.")
-        case exceptions.NotAcceptable():
-            return problem(request, 406, "not_acceptable", "The answer is application/json.")
-        case exceptions.UnsupportedMediaType():
-            return problem(request, 415, "unsupported_media_type", "Send application/json in UTF-8.")
-        case exceptions.NotFound() | Http404():
-            return problem(request, 404, "not_found", "There is nothing at this address.")
-        case RequestDataTooBig():
-            return problem(request, 413, "request_too_large", str(error))
-        case exceptions.APIException():
-            return problem(request, error.status_code, str(error.default_code), str(error.detail))
-        case SuspiciousOperation():
-            return problem(request, 400, "invalid_request", "The request cannot be read.")
-        case OperationalError() | InterfaceError():
-            logger.warning("database_unavailable", exc_info=error)
-            return unavailable(request)
-        case DatabaseError() if getattr(error.__cause__, "sqlstate", None) == "55P03":
-            return unavailable(request)
+    if isinstance(error, Refusal):
+        return refused(request, error)
+    if isinstance(error, Problem):
+        return problem(request, error.status_code, error.code, str(error.detail), headers=error.headers, **error.extra)
+    if isinstance(error, exceptions.ValidationError):
+        return malformed(request, list(reasons_of(error.detail)))
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return problem(request, 405, "method_not_allowed", f"{request.method} is not offered here.")
+    for kind, status, code, detail in ANSWERS:
+        if isinstance(error, kind):
+            return problem(request, status, code, detail)
+    return failed(request, error)
+
+
+def failed(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Return the problem of a failure on our side: one that passes, or one that is a defect."""
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    if isinstance(error, OperationalError | InterfaceError) or sqlstate == LOCK_NOT_AVAILABLE:
+        logger.warning("database_unavailable", exc_info=error)
+        return unavailable(request)
     logger.error("unexpected_error", exc_info=error)
     return problem(request, 500, "internal_error", "Something broke on our side; the X-Request-Id names it.")
 
@@ -151,7 +160,7 @@ def told(reasons: Iterable[Reason]) -> list[dict[str, Any]]:
 def reasons_of(detail: Any, pointer: str = "") -> Iterable[Reason]:
     """Flatten the errors of a DRF serializer into reasons with JSON Pointers (RFC 6901)."""
     if isinstance(detail, ErrorDetail):
-        yield Reason(detail.code, str(detail), pointer)
+        yield Reason(str(detail.code), str(detail), pointer)
     elif isinstance(detail, Mapping):
         for name, inner in detail.items():
             place = "" if name == "non_field_errors" else "/" + str(name).replace("~", "~0").replace("/", "~1")

@@ -38,7 +38,7 @@ class Shape(serializers.Serializer):
                 except ValidationError as error:
                     errors[name] = error.detail
             elif field.required and not self.partial:
-                errors[name] = [ErrorDetail(field.error_messages["required"], "required")]
+                errors[name] = [ErrorDetail(str(field.error_messages["required"]), "required")]
         if errors:
             raise ValidationError(errors)
         return values

@@ -9,6 +9,7 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 
 from api.answers import Answer, json_response
+from api.authentication import caller_of
 from api.cursors import DEFAULT_LIMIT, MAX_LIMIT, Page, Sort, page
 from api.filters import ListFilter
 from api.idempotency import Claim, Replayed
@@ -17,7 +18,8 @@ from api.problems import Problem, invalid_parameter, problem
 from api.serializers import Shape
 from billers.acts import Act, perform
 from billers.models import Biller
-from core.refusals import Missing
+from billers.tenancy import TenantQuerySet
+from core.refusals import Missing, Refusal
 from core.text import is_reference
 
 Verb = Callable[[Act], tuple[models.Model, bool]]
@@ -29,18 +31,16 @@ class TenantViewSet(viewsets.ViewSet):
 
     metadata_class = None
     answer: ClassVar[type[Answer]]
-    queryset: ClassVar[models.QuerySet]
+    queryset: ClassVar[TenantQuerySet]
 
     @property
     def biller(self) -> Biller:
         """The biller whose key the request carries."""
-        biller: Biller = self.request.user.biller
-        return biller
+        return caller_of(self.request).biller
 
-    def rows(self) -> models.QuerySet:
+    def rows(self) -> Any:
         """Return the rows of the caller's biller: the one place where the tenant is applied."""
-        rows: models.QuerySet = self.queryset.for_biller(self.biller)  # type: ignore[attr-defined]
-        return rows
+        return self.queryset.for_biller(self.biller)
 
     def asked(self, *known: str, accepts: Callable[[str], bool] = lambda _: False) -> dict[str, str]:
         """Return the query parameters.
@@ -144,7 +144,11 @@ class RecordViewSet(ListViewSet):
     def retrieve(self, request: Request, key: str) -> HttpResponse:
         """Answer one record, by our id or the biller's reference."""
         expanded = self.expanded(self.asked(*(["expand"] if self.answer.parents else [])))
-        found = self.rows().named(key).values(*self.answer.columns_with(expanded), "version")[:1] if is_reference(key) else []
+        found = (
+            self.rows().named(key).values(*self.answer.columns_with(expanded), "version")[:1]
+            if is_reference(key)
+            else []
+        )
         for row in found:
             version = row["version"]
             if is_known(request, version):
@@ -188,7 +192,7 @@ class RecordViewSet(ListViewSet):
         if not is_reference(key):
             raise self.absent(key)
 
-    def absent(self, key: str) -> Missing:
+    def absent(self, key: str) -> Refusal:
         """Return the refusal of a key that names nothing here."""
         kind = self.queryset.model._meta.model_name
         return Missing.because(f"{kind}_not_found", f"There is no {kind} “{key}”.")
@@ -211,7 +215,7 @@ class RecordViewSet(ListViewSet):
         try:
             return perform(
                 self.biller,
-                self.request.user.actor,
+                caller_of(self.request).actor,
                 answered,
                 begin=claim.take if claim is not None else Act.announce,
                 request_id=getattr(self.request, "request_id", None),
@@ -225,7 +229,7 @@ def nowhere(request: HttpRequest) -> HttpResponse:
     return problem(request, 404, "not_found", "There is nothing at this address.")
 
 
-def live(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 Django's signature
+def live(request: HttpRequest) -> HttpResponse:
     """Answer that the process runs."""
     return json_response({"status": "ok"})
 

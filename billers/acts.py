@@ -69,7 +69,7 @@ class Act:
 
     def insert_many(self) -> None:
         """Insert the planned rows with one statement for each kind: for batches, where a refusal is a defect."""
-        for kind, rows in groupby(self.drafts.values(), type):
+        for kind, rows in groupby(self.drafts.values(), lambda row: row._meta.model):
             kind._default_manager.bulk_create(rows)
 
     def update(self, row: models.Model, fields: Collection[str], pointer: str = "") -> None:
@@ -118,7 +118,8 @@ def perform(
                 begin(act)
                 result = verb(act)
                 act.finish()
-            return result
+                # COMMIT, with all that it checks, is what leaving this block does.
+                return result
         except IntegrityError as error:
             refusal = explain(error, act.drafts)
             if refusal is None:

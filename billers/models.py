@@ -16,6 +16,8 @@ from core.money import MAX_AMOUNT, is_currency
 
 
 class Mode(models.TextChoices):
+    """Live data, or test data that can never touch it."""
+
     LIVE = "live"
     TEST = "test"
 
@@ -45,10 +47,14 @@ def validate_amount_limits(limits: object) -> None:
             raise ValidationError("%(code)s: give min_amount, max_amount or both.", params={"code": currency})
         amounts = [bounds.get("min_amount", 1), bounds.get("max_amount", MAX_AMOUNT)]
         if not all(type(amount) is int and 1 <= amount <= MAX_AMOUNT for amount in amounts) or amounts[0] > amounts[1]:
-            raise ValidationError("%(code)s: minor units, the minimum not above the maximum.", params={"code": currency})
+            raise ValidationError(
+                "%(code)s: minor units, the minimum not above the maximum.", params={"code": currency}
+            )
 
 
 class BillerQuerySet(models.QuerySet["Biller"]):
+    """Verbs: found."""
+
     def found(self, *, name: str, reference: str, **settings: Any) -> dict[str, "Biller"]:
         """Create a biller's live and test rows, which share nothing but the name; return them by mode."""
         pair = {mode: Biller(mode=mode, name=name, reference=reference, **settings) for mode in Mode.values}
@@ -116,18 +122,24 @@ class Biller(models.Model):
 
 
 class Scope(models.TextChoices):
+    """What a key may do; writing includes reading."""
+
     READ = "read"
     WRITE = "write"
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Words: usable. Verbs: issue, keep, revoke."""
+
     def issue(self, biller: Biller, *, scope: str = Scope.WRITE, **settings: Any) -> tuple["ApiKey", str]:
         """Create a key; return it and its secret text, which exists nowhere else from then on."""
         return self.keep(biller, ApiKey.invent(biller.mode), scope=scope, **settings)
 
     def keep(self, biller: Biller, text: str, *, scope: str = Scope.WRITE, **settings: Any) -> tuple["ApiKey", str]:
         """Store a key whose text is already chosen (the demo's is fixed)."""
-        key = self.model(biller=biller, public_part=ApiKey.public(text), digest=ApiKey.digest_of(text), scope=scope, **settings)
+        key = self.model(
+            biller=biller, public_part=ApiKey.public(text), digest=ApiKey.digest_of(text), scope=scope, **settings
+        )
         key.save(force_insert=True)
         return key, text
 

@@ -42,7 +42,7 @@ class TenantForeignKey(models.ForeignObject):
         return name, path, args, options | {"id_name": self.id_name}
 
 
-class TenantQuerySet(models.QuerySet):
+class TenantQuerySet(models.QuerySet[Any]):
     """The words every tenant's table knows."""
 
     def for_biller(self, biller: Any) -> Self:
@@ -67,7 +67,7 @@ class Tenanted(models.Model):
     class Meta:
         abstract = True
 
-    def _do_update(
+    def _do_update(  # type: ignore[override] # the stubs describe Django 6
         self, base_qs: Any, using: Any, pk_val: Any, values: Any, update_fields: Any, forced_update: bool
     ) -> bool:
         """Update this row within its biller, and read back what the database decided."""
@@ -76,7 +76,7 @@ class Tenanted(models.Model):
         statement, parameters = query.get_compiler(using).as_sql()
         if not statement:
             return base_qs.filter(pk=pk_val, biller_id=self.biller_id).exists()
-        columns = [self._meta.get_field(name).column for name in self.decided_by_database] or ["biller_id"]
+        columns = self.decided_by_database or ("biller_id",)
         quote = connections[using].ops.quote_name
         with connections[using].cursor() as cursor:
             cursor.execute(f"{statement} RETURNING {', '.join(map(quote, columns))}", parameters)
@@ -111,16 +111,18 @@ class Record(Tenanted):
         max_length=REFERENCE_LENGTH, help_text="The biller's own name for the record; unique, never changed."
     )
     payment_rules = models.JSONField(
-        default=dict, blank=True, help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed."
+        default=dict,
+        blank=True,
+        help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
     )
     metadata = models.JSONField(default=dict, blank=True, help_text="At most 10 keys, text to text.")
     version = models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag.")
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
     updated_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
 
-    decided_by_database = ("version", "updated_at")
+    decided_by_database: tuple[str, ...] = ("version", "updated_at")
 
-    objects = RecordQuerySet.as_manager()
+    objects = RecordQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta(Tenanted.Meta):
         abstract = True

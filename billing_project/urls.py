@@ -1,5 +1,7 @@
 """The whole public map on one screen."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.urls import path, re_path
 from django.views.generic import RedirectView
@@ -10,8 +12,8 @@ from bills.views import BillViewSet
 from customers.views import CustomerViewSet
 from ledger.views import EntryViewSet
 
-COLLECTION = {"get": "list", "post": "create", "put": "put"}
-RECORD = {"get": "retrieve", "put": "put", "patch": "partial_update"}
+COLLECTION: dict[str, Any] = {"get": "list", "post": "create", "put": "put"}
+RECORD: dict[str, Any] = {"get": "retrieve", "put": "put", "patch": "partial_update"}
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/docs")),

@@ -37,9 +37,7 @@ class BillFilter(RecordFilter):
     bill_date_gte = DayFilter(field_name="bill_date", lookup_expr="gte")
     bill_date_lte = DayFilter(field_name="bill_date", lookup_expr="lte")
 
-    def narrow_to_overdue(self, queryset: Any, name: str, value: bool) -> QuerySet:  # noqa: ARG002 django-filter's signature
+    def narrow_to_overdue(self, queryset: Any, name: str, value: bool) -> QuerySet:
         """Return the bills that are overdue today, or those that are not."""
-        if value is None:
-            return queryset
         overdue = queryset.overdue(self.request.biller.today())
         return overdue if value else queryset.exclude(pk__in=overdue.values("pk"))

@@ -152,8 +152,8 @@ class PatchBill(PutBill):
     external_reference = None  # type: ignore[assignment]
     currency = None  # type: ignore[assignment]
     bill_date = None  # type: ignore[assignment]
-    customer = PatchCustomer(required=False)
-    account = PatchAccount(required=False)
+    customer = PatchCustomer(required=False)  # type: ignore[assignment]
+    account = PatchAccount(required=False)  # type: ignore[assignment]
 
 
 class Void(Shape):
@@ -165,7 +165,9 @@ class Void(Shape):
 def refuse_two_customers(account: dict[str, Any], customer: object) -> None:
     """Refuse a customer both beside the account and in it: which one counts would be a guess."""
     if customer is not None and "customer" in account:
-        raise _error("/account/customer", "customer_given_twice", "Send the customer beside the account or in it, not both.")
+        raise _error(
+            "/account/customer", "customer_given_twice", "Send the customer beside the account or in it, not both."
+        )
 
 
 def _error(pointer: str, code: str, detail: str) -> ValidationError:

@@ -11,4 +11,5 @@ from ledger.models import Entry
 
 @receiver(post_save, sender=Entry)
 def recompute_bill(instance: Entry, **_: Any) -> None:
+    """Bring the bill up to the entry."""
     Bill.objects.recompute([instance])

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -58,7 +58,13 @@ def new_id(prefix: str) -> str:
     return encode(prefix, uuid7())
 
 
-class PrefixedIdField(models.UUIDField):
+if TYPE_CHECKING:
+    _UUIDField = models.UUIDField[str | uuid.UUID, str]
+else:
+    _UUIDField = models.UUIDField
+
+
+class PrefixedIdField(_UUIDField):
     """A UUID column that Python knows by its prefixed form; a primary key makes its own."""
 
     def __init__(self, prefix: str, **options: Any) -> None:
@@ -84,7 +90,9 @@ class PrefixedIdField(models.UUIDField):
         if isinstance(value, uuid.UUID):
             return encode(self.prefix, value)
         if decode(self.prefix, value) is None:
-            raise ValidationError("“%(value)s” is no %(prefix)s_ id.", code="invalid", params={"value": value, "prefix": self.prefix})
+            raise ValidationError(
+                "“%(value)s” is no %(prefix)s_ id.", code="invalid", params={"value": value, "prefix": self.prefix}
+            )
         return value
 
     def get_prep_value(self, value: Any) -> Any:

@@ -96,8 +96,8 @@ def _named() -> dict[str, models.BaseConstraint | Rule]:
     """Return every rule of the database by its public name."""
     rules: dict[str, models.BaseConstraint | Rule] = {}
     for model in apps.get_models():
-        rules.update({constraint.name: constraint for constraint in model._meta.constraints})
-        rules.update({t.name: t for t in getattr(model._meta, "triggers", []) if isinstance(t, Rule)})
+        rules.update({str(constraint.name): constraint for constraint in model._meta.constraints})
+        rules.update({str(t.name): t for t in getattr(model._meta, "triggers", []) if isinstance(t, Rule)})
     return rules
 
 
@@ -113,12 +113,13 @@ def _taken(drafts: Drafts) -> Iterable[Reason]:
     for pointer, draft in drafts.items():
         if not draft._state.adding:
             continue
-        same = type(draft)._default_manager.filter(biller_id=draft.biller_id, external_reference=draft.external_reference)
+        named = {name: getattr(draft, name) for name in ("biller_id", "external_reference")}
+        same = type(draft)._default_manager.filter(**named)
         existing = same.values_list("pk", flat=True).first()
         if existing and existing != draft.pk:
             yield Reason(
                 "external_reference_taken",
-                f"The external reference “{draft.external_reference}” is in use.",
+                f"The external reference “{named['external_reference']}” is in use.",
                 f"{pointer}/external_reference",
                 {"existing_id": existing},
             )

@@ -19,7 +19,7 @@ class Rule(pgtrigger.Trigger):
         self.conflict = conflict
         super().__init__(name=name, **options)
 
-    def get_func(self, model: type[models.Model]) -> str:  # noqa: ARG002 pgtrigger's signature
+    def get_func(self, model: models.Model) -> str:
         sentence = self.sentence.replace("'", "''").replace("%", "%%")
         return f"RAISE EXCEPTION '{sentence}' USING ERRCODE = 'check_violation', CONSTRAINT = '{self.name}';"
 

@@ -6,7 +6,7 @@ reference typed in the API and one copied from a file pass or fail alike.
 
 import re
 
-# Controls, invisible formatting, line and paragraph separators, surrogates and private use (Unicode 15: Cc Cf Zl Zp Cs Co).
+# Controls, invisible formatting, separators of lines and paragraphs, surrogates, private use: Cc Cf Zl Zp Cs Co.
 UNPRINTABLE = (
     r"\u0001-\u001f\u007f-\u009f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
     r"\u2060-\u206f\ud800-\uf8ff\ufeff\ufff0-\uffff"

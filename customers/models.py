@@ -55,7 +55,7 @@ class Customer(Obligation):
     currency = CurrencyField(null=True, blank=True)
     balance = AmountField(null=True, blank=True, help_text="Minor units: positive owes, negative is credit.")
 
-    objects = CustomerQuerySet.as_manager()
+    objects = CustomerQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta(Obligation.Meta):
         constraints = [*OF_EVERY_RECORD, *OF_EVERY_BALANCE]
@@ -65,7 +65,10 @@ class Customer(Obligation):
             models.Index(fields=["biller", "name", "id"], name="customer_by_name"),
             GinIndex(
                 "biller",
-                *(OpClass(Upper(name), name="gin_trgm_ops") for name in ("external_reference", "name", "email", "phone")),
+                *(
+                    OpClass(Upper(name), name="gin_trgm_ops")
+                    for name in ("external_reference", "name", "email", "phone")
+                ),
                 name="customer_search",
             ),
             metadata_index("customer"),

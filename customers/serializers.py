@@ -39,7 +39,7 @@ class CustomerAnswer(RecordAnswer):
     )
 
     @classmethod
-    def told(cls, row: Row, biller: Biller, today: date) -> Row:  # noqa: ARG003 the day changes nothing of a customer
+    def told(cls, row: Row, biller: Biller, today: date) -> Row:
         layer = (row["payment_rules"], row["currency"])
         return {
             **{column: row[column] for column in cls.columns},

@@ -11,4 +11,5 @@ from ledger.models import Entry
 
 @receiver(post_save, sender=Entry)
 def recompute_customer(instance: Entry, **_: Any) -> None:
+    """Bring the customer up to the entry."""
     Customer.objects.recompute([instance])

@@ -48,7 +48,7 @@ class Entry(Tenanted):
     amount = AmountField(help_text="Signed, in minor units.")
     total = AmountField(help_text="The obligation's amount after this entry.")
     kind = models.CharField(max_length=10, choices=Kind.choices)
-    payment_id = PrefixedIdField("pay", null=True)
+    payment_id = PrefixedIdField("pay", null=True)  # type: ignore[misc]
     actor = models.CharField(max_length=150)
     reason = models.CharField(max_length=500, null=True)
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
@@ -56,7 +56,7 @@ class Entry(Tenanted):
     subject: "Obligation | None" = None
     """The row this entry is about, when its writer holds it: the recompute brings it up to date."""
 
-    objects = EntryQuerySet.as_manager()
+    objects = EntryQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         verbose_name_plural = "entries"
@@ -121,21 +121,21 @@ class ObligationQuerySet(RecordQuerySet):
         act.leave(Event.told(act, record, "created", **_tellable(fields)))
         return record
 
-    def given(self, act: Act, pointer: str, parent: "Parent") -> Any:
+    def given(self, act: Act, pointer: str, parent: "Parent | None") -> Any:
         """Return the existing row that a POST names, or plan the new one it describes."""
         if not isinstance(parent, str):
-            return self.planned(act, pointer, **parent)
+            return self.planned(act, pointer, **(parent or {}))
         found = self.for_biller(act.biller).named(parent).first()
         if found is None:
             detail = f"There is no {self.model.kind} “{parent}”."
             act.missing.append(Reason(f"{self.model.kind}_not_found", detail, pointer))
         return found
 
-    def settled(self, act: Act, pointer: str, parent: "Parent") -> Any:
+    def settled(self, act: Act, pointer: str, parent: "Parent | None") -> Any:
         """Return the existing row that a PUT names, or update or plan the one it describes."""
         if isinstance(parent, str):
             return self.given(act, pointer, parent)
-        fields = dict(parent)
+        fields = dict(parent or {})
         found = self.for_biller(act.biller).filter(external_reference=fields["external_reference"]).locked().first()
         if found is None:
             act.upserting = True
@@ -194,11 +194,11 @@ class Obligation(Record):
     amount_field: ClassVar[str]
     mergeable: ClassVar = ("metadata", "payment_rules")
     creation_requires: ClassVar[tuple[str, ...]] = ()
-    decided: ClassVar = ("entry_count", "version", "updated_at")
+    decided: ClassVar[tuple[str, ...]] = ("entry_count", "version", "updated_at")
 
     entry_count = models.BigIntegerField(default=0, editable=False, help_text="How many ledger entries it has.")
 
-    objects = ObligationQuerySet.as_manager()
+    objects = ObligationQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta(Record.Meta):
         abstract = True

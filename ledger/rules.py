@@ -4,8 +4,8 @@ import pgtrigger
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Cast
 from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 from django.db.models.lookups import LessThanOrEqual
 
 from core.money import MAX_AMOUNT
@@ -96,7 +96,9 @@ def balance_triggers(kind: str) -> list[pgtrigger.Trigger]:
             name=f"{kind}_currency_fixed_by_balance",
             sentence="The currency can change only while the balance is 0 or not tracked.",
             operation=pgtrigger.UpdateOf("currency"),
-            condition=pgtrigger.Condition("OLD.currency IS DISTINCT FROM NEW.currency AND COALESCE(OLD.balance, 0) <> 0"),
+            condition=pgtrigger.Condition(
+                "OLD.currency IS DISTINCT FROM NEW.currency AND COALESCE(OLD.balance, 0) <> 0"
+            ),
         ),
         Rule(
             name=f"{kind}_balance_not_zero",

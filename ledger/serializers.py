@@ -37,7 +37,7 @@ class EntryAnswer(Answer):
     )
 
     @classmethod
-    def told(cls, row: Row, biller: Biller, today: date) -> Row:  # noqa: ARG003 an entry is what it is
+    def told(cls, row: Row, biller: Biller, today: date) -> Row:
         return {
             "id": row["id"],
             "obligation": encode(PREFIXES[row["obligation_kind"]], row["obligation_id"]),

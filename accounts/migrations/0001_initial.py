@@ -18,99 +18,354 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('billers', '0001_initial'),
-        ('customers', '0001_initial'),
+        ("billers", "0001_initial"),
+        ("customers", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AccountHistory',
+            name="AccountHistory",
             fields=[
-                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
-                ('pgh_label', models.TextField(help_text='The event label.')),
-                ('pgh_id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('pgh_context', pghistory.utils.JSONField(null=True)),
-                ('pgh_context_id', models.UUIDField(null=True)),
-                ('external_reference', models.CharField(help_text="The biller's own name for the record; unique, never changed.", max_length=255)),
-                ('payment_rules', models.JSONField(blank=True, default=dict, help_text='Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.')),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='At most 10 keys, text to text.')),
-                ('version', models.BigIntegerField(default=1, editable=False, help_text='Counts the changes: the ETag.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('entry_count', models.BigIntegerField(default=0, editable=False, help_text='How many ledger entries it has.')),
-                ('id', core.ids.PrefixedIdField('bacc', serialize=False)),
-                ('customer_id', core.ids.PrefixedIdField('bcus')),
-                ('name', models.CharField(blank=True, max_length=255, null=True)),
-                ('currency', core.money.CurrencyField(blank=True, null=True)),
-                ('balance', core.money.AmountField(blank=True, help_text='Minor units: positive owes, negative is credit.', null=True)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='billers.biller')),
+                ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+                ("pgh_label", models.TextField(help_text="The event label.")),
+                ("pgh_id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("pgh_context", pghistory.utils.JSONField(null=True)),
+                ("pgh_context_id", models.UUIDField(null=True)),
+                (
+                    "external_reference",
+                    models.CharField(
+                        help_text="The biller's own name for the record; unique, never changed.", max_length=255
+                    ),
+                ),
+                (
+                    "payment_rules",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict, help_text="At most 10 keys, text to text.")),
+                (
+                    "version",
+                    models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "entry_count",
+                    models.BigIntegerField(default=0, editable=False, help_text="How many ledger entries it has."),
+                ),
+                ("id", core.ids.PrefixedIdField("bacc", serialize=False)),
+                ("customer_id", core.ids.PrefixedIdField("bcus")),
+                ("name", models.CharField(blank=True, max_length=255, null=True)),
+                ("currency", core.money.CurrencyField(blank=True, null=True)),
+                (
+                    "balance",
+                    core.money.AmountField(
+                        blank=True, help_text="Minor units: positive owes, negative is credit.", null=True
+                    ),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        related_query_name="+",
+                        to="billers.biller",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('external_reference', models.CharField(help_text="The biller's own name for the record; unique, never changed.", max_length=255)),
-                ('payment_rules', models.JSONField(blank=True, default=dict, help_text='Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.')),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='At most 10 keys, text to text.')),
-                ('version', models.BigIntegerField(default=1, editable=False, help_text='Counts the changes: the ETag.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('entry_count', models.BigIntegerField(default=0, editable=False, help_text='How many ledger entries it has.')),
-                ('id', core.ids.PrefixedIdField('bacc', primary_key=True, serialize=False)),
-                ('customer_id', core.ids.PrefixedIdField('bcus')),
-                ('name', models.CharField(blank=True, max_length=255, null=True)),
-                ('currency', core.money.CurrencyField(blank=True, null=True)),
-                ('balance', core.money.AmountField(blank=True, help_text='Minor units: positive owes, negative is credit.', null=True)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.biller')),
-                ('customer', billers.tenancy.TenantForeignKey(id_name='customer_id', on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='customers.customer')),
+                (
+                    "external_reference",
+                    models.CharField(
+                        help_text="The biller's own name for the record; unique, never changed.", max_length=255
+                    ),
+                ),
+                (
+                    "payment_rules",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict, help_text="At most 10 keys, text to text.")),
+                (
+                    "version",
+                    models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "entry_count",
+                    models.BigIntegerField(default=0, editable=False, help_text="How many ledger entries it has."),
+                ),
+                ("id", core.ids.PrefixedIdField("bacc", primary_key=True, serialize=False)),
+                ("customer_id", core.ids.PrefixedIdField("bcus")),
+                ("name", models.CharField(blank=True, max_length=255, null=True)),
+                ("currency", core.money.CurrencyField(blank=True, null=True)),
+                (
+                    "balance",
+                    core.money.AmountField(
+                        blank=True, help_text="Minor units: positive owes, negative is credit.", null=True
+                    ),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.biller",
+                    ),
+                ),
+                (
+                    "customer",
+                    billers.tenancy.TenantForeignKey(
+                        id_name="customer_id",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="accounts",
+                        to="customers.customer",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
-                'indexes': [models.Index(fields=['biller', 'created_at', 'id'], name='account_newest'), models.Index(fields=['biller', 'updated_at', 'id'], name='account_changed'), models.Index(fields=['biller', 'name', 'id'], name='account_by_name'), models.Index(fields=['biller', 'customer_id', 'created_at', 'id'], name='account_of_customer_newest'), django.contrib.postgres.indexes.GinIndex(models.F('biller'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('external_reference'), name='gin_trgm_ops'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('name'), name='gin_trgm_ops'), name='account_search'), django.contrib.postgres.indexes.GinIndex(models.F('biller'), django.contrib.postgres.indexes.OpClass('metadata', name='jsonb_path_ops'), condition=models.Q(('metadata', {}), _negated=True), name='account_metadata')],
-                'constraints': [models.UniqueConstraint(fields=('biller', 'external_reference'), name='account_external_reference_taken', violation_error_message='The external reference is in use.'), models.UniqueConstraint(fields=('biller', 'id'), name='account_of_biller'), models.CheckConstraint(condition=models.Q(('external_reference__regex', '^[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]([^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff]*[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000])?$')), name='account_external_reference_printable', violation_error_message='An external reference is printable, without a blank at either end.'), models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(ledger.rules.MetadataKeys('metadata'), 10), name='account_metadata_at_most_10_keys', violation_error_message='Metadata holds at most 10 keys.'), models.CheckConstraint(condition=models.Q(ledger.rules.OnlyText('metadata')), name='account_metadata_is_text', violation_error_message='Metadata holds text alone.'), models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(django.db.models.functions.comparison.Cast(django.db.models.fields.json.KeyTextTransform('min_amount', 'payment_rules'), models.BigIntegerField()), django.db.models.functions.comparison.Cast(django.db.models.fields.json.KeyTextTransform('max_amount', 'payment_rules'), models.BigIntegerField())), name='account_min_amount_above_max_amount', violation_error_message='payment_rules: the minimum amount is above the maximum.'), models.CheckConstraint(condition=models.Q(('balance', None), ('currency__isnull', False), _connector='OR'), name='account_balance_needs_currency', violation_error_message='A balance needs a currency.'), models.CheckConstraint(condition=models.Q(('balance', None), ('balance__range', (-999999999999, 999999999999)), _connector='OR'), name='account_balance_in_range', violation_error_message='A balance is at most 999,999,999,999 minor units, owed or in credit.'), models.CheckConstraint(condition=models.Q(('currency', None), ('currency__regex', '^[A-Z]{3}$'), _connector='OR'), name='account_currency_well_formed', violation_error_message='A currency is three upper-case letters.'), models.UniqueConstraint(fields=('biller', 'customer_id', 'id'), name='account_of_customer')],
+                "abstract": False,
+                "indexes": [
+                    models.Index(fields=["biller", "created_at", "id"], name="account_newest"),
+                    models.Index(fields=["biller", "updated_at", "id"], name="account_changed"),
+                    models.Index(fields=["biller", "name", "id"], name="account_by_name"),
+                    models.Index(
+                        fields=["biller", "customer_id", "created_at", "id"], name="account_of_customer_newest"
+                    ),
+                    django.contrib.postgres.indexes.GinIndex(
+                        models.F("biller"),
+                        django.contrib.postgres.indexes.OpClass(
+                            django.db.models.functions.text.Upper("external_reference"), name="gin_trgm_ops"
+                        ),
+                        django.contrib.postgres.indexes.OpClass(
+                            django.db.models.functions.text.Upper("name"), name="gin_trgm_ops"
+                        ),
+                        name="account_search",
+                    ),
+                    django.contrib.postgres.indexes.GinIndex(
+                        models.F("biller"),
+                        django.contrib.postgres.indexes.OpClass("metadata", name="jsonb_path_ops"),
+                        condition=models.Q(("metadata", {}), _negated=True),
+                        name="account_metadata",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("biller", "external_reference"),
+                        name="account_external_reference_taken",
+                        violation_error_message="The external reference is in use.",
+                    ),
+                    models.UniqueConstraint(fields=("biller", "id"), name="account_of_biller"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "external_reference__regex",
+                                "^[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]([^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff]*[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000])?$",
+                            )
+                        ),
+                        name="account_external_reference_printable",
+                        violation_error_message="An external reference is printable, without a blank at either end.",
+                    ),
+                    models.CheckConstraint(
+                        condition=django.db.models.lookups.LessThanOrEqual(ledger.rules.MetadataKeys("metadata"), 10),
+                        name="account_metadata_at_most_10_keys",
+                        violation_error_message="Metadata holds at most 10 keys.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(ledger.rules.OnlyText("metadata")),
+                        name="account_metadata_is_text",
+                        violation_error_message="Metadata holds text alone.",
+                    ),
+                    models.CheckConstraint(
+                        condition=django.db.models.lookups.LessThanOrEqual(
+                            django.db.models.functions.comparison.Cast(
+                                django.db.models.fields.json.KeyTextTransform("min_amount", "payment_rules"),
+                                models.BigIntegerField(),
+                            ),
+                            django.db.models.functions.comparison.Cast(
+                                django.db.models.fields.json.KeyTextTransform("max_amount", "payment_rules"),
+                                models.BigIntegerField(),
+                            ),
+                        ),
+                        name="account_min_amount_above_max_amount",
+                        violation_error_message="payment_rules: the minimum amount is above the maximum.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("balance", None), ("currency__isnull", False), _connector="OR"),
+                        name="account_balance_needs_currency",
+                        violation_error_message="A balance needs a currency.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("balance", None), ("balance__range", (-999999999999, 999999999999)), _connector="OR"
+                        ),
+                        name="account_balance_in_range",
+                        violation_error_message="A balance is at most 999,999,999,999 minor units, owed or in credit.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("currency", None), ("currency__regex", "^[A-Z]{3}$"), _connector="OR"),
+                        name="account_currency_well_formed",
+                        violation_error_message="A currency is three upper-case letters.",
+                    ),
+                    models.UniqueConstraint(fields=("biller", "customer_id", "id"), name="account_of_customer"),
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='account',
-            trigger=pgtrigger.compiler.Trigger(name='versioned', sql=pgtrigger.compiler.UpsertTriggerSql(func='NEW.version = OLD.version + 1; NEW.updated_at = clock_timestamp(); RETURN NEW;', hash='f69914e9322c52d5127cb412da9e990ccd72ee9e', operation='UPDATE', pgid='pgtrigger_versioned_8687c', table='accounts_account', when='BEFORE')),
+            model_name="account",
+            trigger=pgtrigger.compiler.Trigger(
+                name="versioned",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="NEW.version = OLD.version + 1; NEW.updated_at = clock_timestamp(); RETURN NEW;",
+                    hash="f69914e9322c52d5127cb412da9e990ccd72ee9e",
+                    operation="UPDATE",
+                    pgid="pgtrigger_versioned_8687c",
+                    table="accounts_account",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='account',
-            trigger=pgtrigger.compiler.Trigger(name='account_currency_fixed_by_balance', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.currency IS DISTINCT FROM NEW.currency AND COALESCE(OLD.balance, 0) <> 0)', func="RAISE EXCEPTION 'The currency can change only while the balance is 0 or not tracked.' USING ERRCODE = 'check_violation', CONSTRAINT = 'account_currency_fixed_by_balance';", hash='df8d6f0dded6c3cdea7c38799ce7770e3ad216f8', operation='UPDATE OF "currency"', pgid='pgtrigger_account_currency_fixed_by_balance_92f0e', table='accounts_account', when='BEFORE')),
+            model_name="account",
+            trigger=pgtrigger.compiler.Trigger(
+                name="account_currency_fixed_by_balance",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.currency IS DISTINCT FROM NEW.currency AND COALESCE(OLD.balance, 0) <> 0)",
+                    func="RAISE EXCEPTION 'The currency can change only while the balance is 0 or not tracked.' USING ERRCODE = 'check_violation', CONSTRAINT = 'account_currency_fixed_by_balance';",
+                    hash="df8d6f0dded6c3cdea7c38799ce7770e3ad216f8",
+                    operation='UPDATE OF "currency"',
+                    pgid="pgtrigger_account_currency_fixed_by_balance_92f0e",
+                    table="accounts_account",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='account',
-            trigger=pgtrigger.compiler.Trigger(name='account_balance_not_zero', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW.balance IS NULL AND OLD.balance <> 0)', func="RAISE EXCEPTION 'A balance can stop being tracked only when it is 0.' USING ERRCODE = 'check_violation', CONSTRAINT = 'account_balance_not_zero';", hash='1517aaa31a8ad605373b8eed9c95d82d30e5996c', operation='UPDATE OF "balance"', pgid='pgtrigger_account_balance_not_zero_df4b0', table='accounts_account', when='BEFORE')),
+            model_name="account",
+            trigger=pgtrigger.compiler.Trigger(
+                name="account_balance_not_zero",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (NEW.balance IS NULL AND OLD.balance <> 0)",
+                    func="RAISE EXCEPTION 'A balance can stop being tracked only when it is 0.' USING ERRCODE = 'check_violation', CONSTRAINT = 'account_balance_not_zero';",
+                    hash="1517aaa31a8ad605373b8eed9c95d82d30e5996c",
+                    operation='UPDATE OF "balance"',
+                    pgid="pgtrigger_account_balance_not_zero_df4b0",
+                    table="accounts_account",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='account',
-            trigger=pgtrigger.compiler.Trigger(name='account_customer_fixed', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.customer_id <> NEW.customer_id)', func="RAISE EXCEPTION 'An account stays with its customer.' USING ERRCODE = 'check_violation', CONSTRAINT = 'account_customer_fixed';", hash='b005f1c509f72b299d955b21cff4677d805426de', operation='UPDATE OF "customer_id"', pgid='pgtrigger_account_customer_fixed_deda2', table='accounts_account', when='BEFORE')),
+            model_name="account",
+            trigger=pgtrigger.compiler.Trigger(
+                name="account_customer_fixed",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.customer_id <> NEW.customer_id)",
+                    func="RAISE EXCEPTION 'An account stays with its customer.' USING ERRCODE = 'check_violation', CONSTRAINT = 'account_customer_fixed';",
+                    hash="b005f1c509f72b299d955b21cff4677d805426de",
+                    operation='UPDATE OF "customer_id"',
+                    pgid="pgtrigger_account_customer_fixed_deda2",
+                    table="accounts_account",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='account',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "accounts_accounthistory" ("balance", "biller_id", "created_at", "currency", "customer_id", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version") SELECT new_values."balance", new_values."biller_id", new_values."created_at", new_values."currency", new_values."customer_id", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."name", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."updated_at", new_values."version" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='f5f366d9006432efcd18ed55a0c297e8c362d8ac', level='STATEMENT', operation='INSERT', pgid='pgtrigger_insert_insert_8b982', referencing='REFERENCING NEW TABLE AS new_values ', table='accounts_account', when='AFTER')),
+            model_name="account",
+            trigger=pgtrigger.compiler.Trigger(
+                name="insert_insert",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "accounts_accounthistory" ("balance", "biller_id", "created_at", "currency", "customer_id", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version") SELECT new_values."balance", new_values."biller_id", new_values."created_at", new_values."currency", new_values."customer_id", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."name", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."updated_at", new_values."version" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="f5f366d9006432efcd18ed55a0c297e8c362d8ac",
+                    level="STATEMENT",
+                    operation="INSERT",
+                    pgid="pgtrigger_insert_insert_8b982",
+                    referencing="REFERENCING NEW TABLE AS new_values ",
+                    table="accounts_account",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='account',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "accounts_accounthistory" ("balance", "biller_id", "created_at", "currency", "customer_id", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version") SELECT new_values."balance", new_values."biller_id", new_values."created_at", new_values."currency", new_values."customer_id", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."name", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."updated_at", new_values."version" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values."balance" IS DISTINCT FROM (new_values."balance") OR old_values."biller_id" IS DISTINCT FROM (new_values."biller_id") OR old_values."created_at" IS DISTINCT FROM (new_values."created_at") OR old_values."currency" IS DISTINCT FROM (new_values."currency") OR old_values."customer_id" IS DISTINCT FROM (new_values."customer_id") OR old_values."entry_count" IS DISTINCT FROM (new_values."entry_count") OR old_values."external_reference" IS DISTINCT FROM (new_values."external_reference") OR old_values."id" IS DISTINCT FROM (new_values."id") OR old_values."metadata" IS DISTINCT FROM (new_values."metadata") OR old_values."name" IS DISTINCT FROM (new_values."name") OR old_values."payment_rules" IS DISTINCT FROM (new_values."payment_rules") OR old_values."updated_at" IS DISTINCT FROM (new_values."updated_at") OR old_values."version" IS DISTINCT FROM (new_values."version")) ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='13fee6bc0695fb3d7b2dc9794a002138656064f4', level='STATEMENT', operation='UPDATE', pgid='pgtrigger_update_update_834ae', referencing='REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ', table='accounts_account', when='AFTER')),
+            model_name="account",
+            trigger=pgtrigger.compiler.Trigger(
+                name="update_update",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "accounts_accounthistory" ("balance", "biller_id", "created_at", "currency", "customer_id", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version") SELECT new_values."balance", new_values."biller_id", new_values."created_at", new_values."currency", new_values."customer_id", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."name", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."updated_at", new_values."version" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values."balance" IS DISTINCT FROM (new_values."balance") OR old_values."biller_id" IS DISTINCT FROM (new_values."biller_id") OR old_values."created_at" IS DISTINCT FROM (new_values."created_at") OR old_values."currency" IS DISTINCT FROM (new_values."currency") OR old_values."customer_id" IS DISTINCT FROM (new_values."customer_id") OR old_values."entry_count" IS DISTINCT FROM (new_values."entry_count") OR old_values."external_reference" IS DISTINCT FROM (new_values."external_reference") OR old_values."id" IS DISTINCT FROM (new_values."id") OR old_values."metadata" IS DISTINCT FROM (new_values."metadata") OR old_values."name" IS DISTINCT FROM (new_values."name") OR old_values."payment_rules" IS DISTINCT FROM (new_values."payment_rules") OR old_values."updated_at" IS DISTINCT FROM (new_values."updated_at") OR old_values."version" IS DISTINCT FROM (new_values."version")) ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="13fee6bc0695fb3d7b2dc9794a002138656064f4",
+                    level="STATEMENT",
+                    operation="UPDATE",
+                    pgid="pgtrigger_update_update_834ae",
+                    referencing="REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ",
+                    table="accounts_account",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='account',
-            trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "accounts_accounthistory" ("balance", "biller_id", "created_at", "currency", "customer_id", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version") SELECT old_values."balance", old_values."biller_id", old_values."created_at", old_values."currency", old_values."customer_id", old_values."entry_count", old_values."external_reference", old_values."id", old_values."metadata", old_values."name", old_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."updated_at", old_values."version" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;', hash='8309c94ced9bf84c3a6cc15f5643ab26e574cc4f', level='STATEMENT', operation='DELETE', pgid='pgtrigger_delete_delete_f7f6a', referencing='REFERENCING OLD TABLE AS old_values ', table='accounts_account', when='AFTER')),
+            model_name="account",
+            trigger=pgtrigger.compiler.Trigger(
+                name="delete_delete",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "accounts_accounthistory" ("balance", "biller_id", "created_at", "currency", "customer_id", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version") SELECT old_values."balance", old_values."biller_id", old_values."created_at", old_values."currency", old_values."customer_id", old_values."entry_count", old_values."external_reference", old_values."id", old_values."metadata", old_values."name", old_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."updated_at", old_values."version" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;',
+                    hash="8309c94ced9bf84c3a6cc15f5643ab26e574cc4f",
+                    level="STATEMENT",
+                    operation="DELETE",
+                    pgid="pgtrigger_delete_delete_f7f6a",
+                    referencing="REFERENCING OLD TABLE AS old_values ",
+                    table="accounts_account",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='accounthistory',
-            index=models.Index(fields=['biller', 'id'], name='accounthistory_of'),
+            model_name="accounthistory",
+            index=models.Index(fields=["biller", "id"], name="accounthistory_of"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='accounthistory',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='7bbb22c6484494c9a892491da483a5dff7d0390a', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_ca29b', table='accounts_accounthistory', when='BEFORE')),
+            model_name="accounthistory",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="7bbb22c6484494c9a892491da483a5dff7d0390a",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_ca29b",
+                    table="accounts_accounthistory",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

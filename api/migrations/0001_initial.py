@@ -6,27 +6,35 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='IdempotencyKey',
+            name="IdempotencyKey",
             fields=[
-                ('pk', models.CompositePrimaryKey('scope_id', 'key', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('scope_id', models.UUIDField(help_text='The biller (in one mode) or partner the key belongs to.')),
-                ('key', models.CharField(max_length=255)),
-                ('fingerprint', models.BinaryField(help_text='SHA-256 of method, path, query and canonical body.', max_length=32)),
-                ('status', models.SmallIntegerField(null=True)),
-                ('headers', models.JSONField(default=dict)),
-                ('body', models.BinaryField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "scope_id", "key", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("scope_id", models.UUIDField(help_text="The biller (in one mode) or partner the key belongs to.")),
+                ("key", models.CharField(max_length=255)),
+                (
+                    "fingerprint",
+                    models.BinaryField(help_text="SHA-256 of method, path, query and canonical body.", max_length=32),
+                ),
+                ("status", models.SmallIntegerField(null=True)),
+                ("headers", models.JSONField(default=dict)),
+                ("body", models.BinaryField(null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'indexes': [django.contrib.postgres.indexes.BrinIndex(fields=['created_at'], name='idempotency_key_age')],
+                "indexes": [
+                    django.contrib.postgres.indexes.BrinIndex(fields=["created_at"], name="idempotency_key_age")
+                ],
             },
         ),
     ]

@@ -12,146 +12,351 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         # Search by part of a name (trigrams), within a biller (a GIN index that begins with biller_id).
         TrigramExtension(),
         BtreeGinExtension(),
         migrations.CreateModel(
-            name='BillerHistory',
+            name="BillerHistory",
             fields=[
-                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
-                ('pgh_label', models.TextField(help_text='The event label.')),
-                ('pgh_id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('pgh_context', pghistory.utils.JSONField(null=True)),
-                ('pgh_context_id', models.UUIDField(null=True)),
-                ('id', core.ids.PrefixedIdField('blr', serialize=False)),
-                ('reference', models.SlugField(db_index=False, help_text='Short name, the same in live and test mode.', max_length=64)),
-                ('mode', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', max_length=4)),
-                ('name', models.CharField(max_length=255)),
-                ('billing_model', models.CharField(choices=[('customer', 'Customer'), ('account', 'Account'), ('bill', 'Bill')], default='bill', max_length=8)),
-                ('default_currency', models.CharField(blank=True, max_length=3, null=True)),
-                ('timezone', models.CharField(default='UTC', help_text='IANA name; decides what “today” is.', max_length=64, validators=[billers.models.validate_timezone])),
-                ('underpayment_allowed', models.BooleanField(default=True)),
-                ('overpayment_allowed', models.BooleanField(default=False)),
-                ('amount_limits', models.JSONField(blank=True, default=dict, help_text='Per currency, in minor units: {"ZAR": {"min_amount": 100, "max_amount": 500000}}.', validators=[billers.models.validate_amount_limits])),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+                ("pgh_label", models.TextField(help_text="The event label.")),
+                ("pgh_id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("pgh_context", pghistory.utils.JSONField(null=True)),
+                ("pgh_context_id", models.UUIDField(null=True)),
+                ("id", core.ids.PrefixedIdField("blr", serialize=False)),
+                (
+                    "reference",
+                    models.SlugField(
+                        db_index=False, help_text="Short name, the same in live and test mode.", max_length=64
+                    ),
+                ),
+                ("mode", models.CharField(choices=[("live", "Live"), ("test", "Test")], default="live", max_length=4)),
+                ("name", models.CharField(max_length=255)),
+                (
+                    "billing_model",
+                    models.CharField(
+                        choices=[("customer", "Customer"), ("account", "Account"), ("bill", "Bill")],
+                        default="bill",
+                        max_length=8,
+                    ),
+                ),
+                ("default_currency", models.CharField(blank=True, max_length=3, null=True)),
+                (
+                    "timezone",
+                    models.CharField(
+                        default="UTC",
+                        help_text="IANA name; decides what “today” is.",
+                        max_length=64,
+                        validators=[billers.models.validate_timezone],
+                    ),
+                ),
+                ("underpayment_allowed", models.BooleanField(default=True)),
+                ("overpayment_allowed", models.BooleanField(default=False)),
+                (
+                    "amount_limits",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text='Per currency, in minor units: {"ZAR": {"min_amount": 100, "max_amount": 500000}}.',
+                        validators=[billers.models.validate_amount_limits],
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Biller',
+            name="Biller",
             fields=[
-                ('id', core.ids.PrefixedIdField('blr', primary_key=True, serialize=False)),
-                ('reference', models.SlugField(db_index=False, help_text='Short name, the same in live and test mode.', max_length=64)),
-                ('mode', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', max_length=4)),
-                ('name', models.CharField(max_length=255)),
-                ('billing_model', models.CharField(choices=[('customer', 'Customer'), ('account', 'Account'), ('bill', 'Bill')], default='bill', max_length=8)),
-                ('default_currency', models.CharField(blank=True, max_length=3, null=True)),
-                ('timezone', models.CharField(default='UTC', help_text='IANA name; decides what “today” is.', max_length=64, validators=[billers.models.validate_timezone])),
-                ('underpayment_allowed', models.BooleanField(default=True)),
-                ('overpayment_allowed', models.BooleanField(default=False)),
-                ('amount_limits', models.JSONField(blank=True, default=dict, help_text='Per currency, in minor units: {"ZAR": {"min_amount": 100, "max_amount": 500000}}.', validators=[billers.models.validate_amount_limits])),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ("id", core.ids.PrefixedIdField("blr", primary_key=True, serialize=False)),
+                (
+                    "reference",
+                    models.SlugField(
+                        db_index=False, help_text="Short name, the same in live and test mode.", max_length=64
+                    ),
+                ),
+                ("mode", models.CharField(choices=[("live", "Live"), ("test", "Test")], default="live", max_length=4)),
+                ("name", models.CharField(max_length=255)),
+                (
+                    "billing_model",
+                    models.CharField(
+                        choices=[("customer", "Customer"), ("account", "Account"), ("bill", "Bill")],
+                        default="bill",
+                        max_length=8,
+                    ),
+                ),
+                ("default_currency", models.CharField(blank=True, max_length=3, null=True)),
+                (
+                    "timezone",
+                    models.CharField(
+                        default="UTC",
+                        help_text="IANA name; decides what “today” is.",
+                        max_length=64,
+                        validators=[billers.models.validate_timezone],
+                    ),
+                ),
+                ("underpayment_allowed", models.BooleanField(default=True)),
+                ("overpayment_allowed", models.BooleanField(default=False)),
+                (
+                    "amount_limits",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text='Per currency, in minor units: {"ZAR": {"min_amount": 100, "max_amount": 500000}}.',
+                        validators=[billers.models.validate_amount_limits],
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
             ],
             options={
-                'ordering': ['reference', 'mode'],
-                'constraints': [models.UniqueConstraint(fields=('reference', 'mode'), name='biller_reference_taken', violation_error_message='Another biller has this reference.'), models.CheckConstraint(condition=models.Q(('mode__in', ['live', 'test'])), name='biller_mode_known', violation_error_message="A biller's mode is live or test."), models.CheckConstraint(condition=models.Q(('billing_model__in', ['customer', 'account', 'bill'])), name='biller_billing_model_known', violation_error_message='The billing model is customer, account or bill.')],
+                "ordering": ["reference", "mode"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("reference", "mode"),
+                        name="biller_reference_taken",
+                        violation_error_message="Another biller has this reference.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("mode__in", ["live", "test"])),
+                        name="biller_mode_known",
+                        violation_error_message="A biller's mode is live or test.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("billing_model__in", ["customer", "account", "bill"])),
+                        name="biller_billing_model_known",
+                        violation_error_message="The billing model is customer, account or bill.",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ApiKeyHistory',
+            name="ApiKeyHistory",
             fields=[
-                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
-                ('pgh_label', models.TextField(help_text='The event label.')),
-                ('pgh_id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('pgh_context', pghistory.utils.JSONField(null=True)),
-                ('pgh_context_id', models.UUIDField(null=True)),
-                ('id', core.ids.PrefixedIdField('key', serialize=False)),
-                ('public_part', models.CharField(editable=False, help_text='The start of the key, safe to show.', max_length=32)),
-                ('scope', models.CharField(choices=[('read', 'Read'), ('write', 'Write')], default='write', max_length=5)),
-                ('label', models.CharField(blank=True, help_text='What the key is for.', max_length=100)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='billers.biller')),
+                ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+                ("pgh_label", models.TextField(help_text="The event label.")),
+                ("pgh_id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("pgh_context", pghistory.utils.JSONField(null=True)),
+                ("pgh_context_id", models.UUIDField(null=True)),
+                ("id", core.ids.PrefixedIdField("key", serialize=False)),
+                (
+                    "public_part",
+                    models.CharField(editable=False, help_text="The start of the key, safe to show.", max_length=32),
+                ),
+                (
+                    "scope",
+                    models.CharField(choices=[("read", "Read"), ("write", "Write")], default="write", max_length=5),
+                ),
+                ("label", models.CharField(blank=True, help_text="What the key is for.", max_length=100)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        related_query_name="+",
+                        to="billers.biller",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', core.ids.PrefixedIdField('key', primary_key=True, serialize=False)),
-                ('public_part', models.CharField(editable=False, help_text='The start of the key, safe to show.', max_length=32)),
-                ('digest', models.BinaryField(max_length=32)),
-                ('scope', models.CharField(choices=[('read', 'Read'), ('write', 'Write')], default='write', max_length=5)),
-                ('label', models.CharField(blank=True, help_text='What the key is for.', max_length=100)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('biller', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='billers.biller')),
+                ("id", core.ids.PrefixedIdField("key", primary_key=True, serialize=False)),
+                (
+                    "public_part",
+                    models.CharField(editable=False, help_text="The start of the key, safe to show.", max_length=32),
+                ),
+                ("digest", models.BinaryField(max_length=32)),
+                (
+                    "scope",
+                    models.CharField(choices=[("read", "Read"), ("write", "Write")], default="write", max_length=5),
+                ),
+                ("label", models.CharField(blank=True, help_text="What the key is for.", max_length=100)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="api_keys", to="billers.biller"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ['-created_at'],
+                "verbose_name": "API key",
+                "ordering": ["-created_at"],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='biller',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_billerhistory" ("amount_limits", "billing_model", "created_at", "default_currency", "id", "mode", "name", "overpayment_allowed", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "reference", "timezone", "underpayment_allowed") SELECT new_values."amount_limits", new_values."billing_model", new_values."created_at", new_values."default_currency", new_values."id", new_values."mode", new_values."name", new_values."overpayment_allowed", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."reference", new_values."timezone", new_values."underpayment_allowed" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='fea85d95e7d0f051db266322a53f070577cf482c', level='STATEMENT', operation='INSERT', pgid='pgtrigger_insert_insert_67406', referencing='REFERENCING NEW TABLE AS new_values ', table='billers_biller', when='AFTER')),
+            model_name="biller",
+            trigger=pgtrigger.compiler.Trigger(
+                name="insert_insert",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_billerhistory" ("amount_limits", "billing_model", "created_at", "default_currency", "id", "mode", "name", "overpayment_allowed", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "reference", "timezone", "underpayment_allowed") SELECT new_values."amount_limits", new_values."billing_model", new_values."created_at", new_values."default_currency", new_values."id", new_values."mode", new_values."name", new_values."overpayment_allowed", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."reference", new_values."timezone", new_values."underpayment_allowed" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="fea85d95e7d0f051db266322a53f070577cf482c",
+                    level="STATEMENT",
+                    operation="INSERT",
+                    pgid="pgtrigger_insert_insert_67406",
+                    referencing="REFERENCING NEW TABLE AS new_values ",
+                    table="billers_biller",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='biller',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_billerhistory" ("amount_limits", "billing_model", "created_at", "default_currency", "id", "mode", "name", "overpayment_allowed", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "reference", "timezone", "underpayment_allowed") SELECT new_values."amount_limits", new_values."billing_model", new_values."created_at", new_values."default_currency", new_values."id", new_values."mode", new_values."name", new_values."overpayment_allowed", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."reference", new_values."timezone", new_values."underpayment_allowed" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values.* IS DISTINCT FROM new_values.*) ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='e6db3c9f04ab8fe54b87df6b8e67c7f5f23a659d', level='STATEMENT', operation='UPDATE', pgid='pgtrigger_update_update_95cfd', referencing='REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ', table='billers_biller', when='AFTER')),
+            model_name="biller",
+            trigger=pgtrigger.compiler.Trigger(
+                name="update_update",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_billerhistory" ("amount_limits", "billing_model", "created_at", "default_currency", "id", "mode", "name", "overpayment_allowed", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "reference", "timezone", "underpayment_allowed") SELECT new_values."amount_limits", new_values."billing_model", new_values."created_at", new_values."default_currency", new_values."id", new_values."mode", new_values."name", new_values."overpayment_allowed", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."reference", new_values."timezone", new_values."underpayment_allowed" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values.* IS DISTINCT FROM new_values.*) ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="e6db3c9f04ab8fe54b87df6b8e67c7f5f23a659d",
+                    level="STATEMENT",
+                    operation="UPDATE",
+                    pgid="pgtrigger_update_update_95cfd",
+                    referencing="REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ",
+                    table="billers_biller",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='biller',
-            trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_billerhistory" ("amount_limits", "billing_model", "created_at", "default_currency", "id", "mode", "name", "overpayment_allowed", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "reference", "timezone", "underpayment_allowed") SELECT old_values."amount_limits", old_values."billing_model", old_values."created_at", old_values."default_currency", old_values."id", old_values."mode", old_values."name", old_values."overpayment_allowed", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."reference", old_values."timezone", old_values."underpayment_allowed" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;', hash='de91382fb384a77683e527d561614ba7ed0f5f94', level='STATEMENT', operation='DELETE', pgid='pgtrigger_delete_delete_b3888', referencing='REFERENCING OLD TABLE AS old_values ', table='billers_biller', when='AFTER')),
+            model_name="biller",
+            trigger=pgtrigger.compiler.Trigger(
+                name="delete_delete",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_billerhistory" ("amount_limits", "billing_model", "created_at", "default_currency", "id", "mode", "name", "overpayment_allowed", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "reference", "timezone", "underpayment_allowed") SELECT old_values."amount_limits", old_values."billing_model", old_values."created_at", old_values."default_currency", old_values."id", old_values."mode", old_values."name", old_values."overpayment_allowed", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."reference", old_values."timezone", old_values."underpayment_allowed" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;',
+                    hash="de91382fb384a77683e527d561614ba7ed0f5f94",
+                    level="STATEMENT",
+                    operation="DELETE",
+                    pgid="pgtrigger_delete_delete_b3888",
+                    referencing="REFERENCING OLD TABLE AS old_values ",
+                    table="billers_biller",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='billerhistory',
-            index=models.Index(fields=['id'], name='billerhistory_of'),
+            model_name="billerhistory",
+            index=models.Index(fields=["id"], name="billerhistory_of"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='billerhistory',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='2354c5c6b11e972840341a0bc129ec145f075689', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_af387', table='billers_billerhistory', when='BEFORE')),
+            model_name="billerhistory",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="2354c5c6b11e972840341a0bc129ec145f075689",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_af387",
+                    table="billers_billerhistory",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='apikeyhistory',
-            index=models.Index(fields=['id'], name='apikeyhistory_of'),
+            model_name="apikeyhistory",
+            index=models.Index(fields=["id"], name="apikeyhistory_of"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='apikeyhistory',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='a0c5aea7de873f1cdb3da15ad7713aa3d3b8e586', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_88d4e', table='billers_apikeyhistory', when='BEFORE')),
+            model_name="apikeyhistory",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="a0c5aea7de873f1cdb3da15ad7713aa3d3b8e586",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_88d4e",
+                    table="billers_apikeyhistory",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.UniqueConstraint(fields=('public_part',), name='api_key_public_part_unique'),
+            model_name="apikey",
+            constraint=models.UniqueConstraint(fields=("public_part",), name="api_key_public_part_unique"),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('scope__in', ['read', 'write'])), name='api_key_scope_known', violation_error_message="A key's scope is read or write."),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("scope__in", ["read", "write"])),
+                name="api_key_scope_known",
+                violation_error_message="A key's scope is read or write.",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='apikey',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_apikeyhistory" ("biller_id", "created_at", "expires_at", "id", "label", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "public_part", "revoked_at", "scope") SELECT new_values."biller_id", new_values."created_at", new_values."expires_at", new_values."id", new_values."label", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."public_part", new_values."revoked_at", new_values."scope" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='c24c7e7f56cd2602bae08b1b694e4653c4b5eff8', level='STATEMENT', operation='INSERT', pgid='pgtrigger_insert_insert_e8922', referencing='REFERENCING NEW TABLE AS new_values ', table='billers_apikey', when='AFTER')),
+            model_name="apikey",
+            trigger=pgtrigger.compiler.Trigger(
+                name="insert_insert",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_apikeyhistory" ("biller_id", "created_at", "expires_at", "id", "label", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "public_part", "revoked_at", "scope") SELECT new_values."biller_id", new_values."created_at", new_values."expires_at", new_values."id", new_values."label", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."public_part", new_values."revoked_at", new_values."scope" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="c24c7e7f56cd2602bae08b1b694e4653c4b5eff8",
+                    level="STATEMENT",
+                    operation="INSERT",
+                    pgid="pgtrigger_insert_insert_e8922",
+                    referencing="REFERENCING NEW TABLE AS new_values ",
+                    table="billers_apikey",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='apikey',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_apikeyhistory" ("biller_id", "created_at", "expires_at", "id", "label", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "public_part", "revoked_at", "scope") SELECT new_values."biller_id", new_values."created_at", new_values."expires_at", new_values."id", new_values."label", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."public_part", new_values."revoked_at", new_values."scope" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values."biller_id" IS DISTINCT FROM (new_values."biller_id") OR old_values."created_at" IS DISTINCT FROM (new_values."created_at") OR old_values."expires_at" IS DISTINCT FROM (new_values."expires_at") OR old_values."id" IS DISTINCT FROM (new_values."id") OR old_values."label" IS DISTINCT FROM (new_values."label") OR old_values."public_part" IS DISTINCT FROM (new_values."public_part") OR old_values."revoked_at" IS DISTINCT FROM (new_values."revoked_at") OR old_values."scope" IS DISTINCT FROM (new_values."scope")) ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='89f0144d4debcdf8ef90c7e838b5634a8d9f2708', level='STATEMENT', operation='UPDATE', pgid='pgtrigger_update_update_d65dd', referencing='REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ', table='billers_apikey', when='AFTER')),
+            model_name="apikey",
+            trigger=pgtrigger.compiler.Trigger(
+                name="update_update",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_apikeyhistory" ("biller_id", "created_at", "expires_at", "id", "label", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "public_part", "revoked_at", "scope") SELECT new_values."biller_id", new_values."created_at", new_values."expires_at", new_values."id", new_values."label", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."public_part", new_values."revoked_at", new_values."scope" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values."biller_id" IS DISTINCT FROM (new_values."biller_id") OR old_values."created_at" IS DISTINCT FROM (new_values."created_at") OR old_values."expires_at" IS DISTINCT FROM (new_values."expires_at") OR old_values."id" IS DISTINCT FROM (new_values."id") OR old_values."label" IS DISTINCT FROM (new_values."label") OR old_values."public_part" IS DISTINCT FROM (new_values."public_part") OR old_values."revoked_at" IS DISTINCT FROM (new_values."revoked_at") OR old_values."scope" IS DISTINCT FROM (new_values."scope")) ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="89f0144d4debcdf8ef90c7e838b5634a8d9f2708",
+                    level="STATEMENT",
+                    operation="UPDATE",
+                    pgid="pgtrigger_update_update_d65dd",
+                    referencing="REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ",
+                    table="billers_apikey",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='apikey',
-            trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_apikeyhistory" ("biller_id", "created_at", "expires_at", "id", "label", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "public_part", "revoked_at", "scope") SELECT old_values."biller_id", old_values."created_at", old_values."expires_at", old_values."id", old_values."label", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."public_part", old_values."revoked_at", old_values."scope" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;', hash='9abc2e1a833cb6db26453cf892dd3bb8f06f5e52', level='STATEMENT', operation='DELETE', pgid='pgtrigger_delete_delete_0e130', referencing='REFERENCING OLD TABLE AS old_values ', table='billers_apikey', when='AFTER')),
+            model_name="apikey",
+            trigger=pgtrigger.compiler.Trigger(
+                name="delete_delete",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "billers_apikeyhistory" ("biller_id", "created_at", "expires_at", "id", "label", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "public_part", "revoked_at", "scope") SELECT old_values."biller_id", old_values."created_at", old_values."expires_at", old_values."id", old_values."label", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."public_part", old_values."revoked_at", old_values."scope" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;',
+                    hash="9abc2e1a833cb6db26453cf892dd3bb8f06f5e52",
+                    level="STATEMENT",
+                    operation="DELETE",
+                    pgid="pgtrigger_delete_delete_0e130",
+                    referencing="REFERENCING OLD TABLE AS old_values ",
+                    table="billers_apikey",
+                    when="AFTER",
+                ),
+            ),
         ),
     ]

@@ -18,118 +18,412 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('billers', '0001_initial'),
-        ('customers', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("billers", "0001_initial"),
+        ("customers", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='BillHistory',
+            name="BillHistory",
             fields=[
-                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
-                ('pgh_label', models.TextField(help_text='The event label.')),
-                ('pgh_id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('pgh_context', pghistory.utils.JSONField(null=True)),
-                ('pgh_context_id', models.UUIDField(null=True)),
-                ('external_reference', models.CharField(help_text="The biller's own name for the record; unique, never changed.", max_length=255)),
-                ('payment_rules', models.JSONField(blank=True, default=dict, help_text='Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.')),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='At most 10 keys, text to text.')),
-                ('version', models.BigIntegerField(default=1, editable=False, help_text='Counts the changes: the ETag.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('entry_count', models.BigIntegerField(default=0, editable=False, help_text='How many ledger entries it has.')),
-                ('id', core.ids.PrefixedIdField('bill', serialize=False)),
-                ('customer_id', core.ids.PrefixedIdField('bcus')),
-                ('account_id', core.ids.PrefixedIdField('bacc', blank=True, null=True)),
-                ('currency', core.money.CurrencyField()),
-                ('amount_due', core.money.AmountField(help_text='Minor units, at least 1.')),
-                ('amount_paid', core.money.AmountField(default=0, help_text="Minor units; the total of the bill's ledger entries.")),
-                ('bill_date', models.DateField()),
-                ('due_date', models.DateField(blank=True, null=True)),
-                ('description', models.CharField(blank=True, max_length=500, null=True)),
-                ('voided_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('void_reason', models.CharField(blank=True, editable=False, max_length=500, null=True)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='billers.biller')),
+                ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+                ("pgh_label", models.TextField(help_text="The event label.")),
+                ("pgh_id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("pgh_context", pghistory.utils.JSONField(null=True)),
+                ("pgh_context_id", models.UUIDField(null=True)),
+                (
+                    "external_reference",
+                    models.CharField(
+                        help_text="The biller's own name for the record; unique, never changed.", max_length=255
+                    ),
+                ),
+                (
+                    "payment_rules",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict, help_text="At most 10 keys, text to text.")),
+                (
+                    "version",
+                    models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "entry_count",
+                    models.BigIntegerField(default=0, editable=False, help_text="How many ledger entries it has."),
+                ),
+                ("id", core.ids.PrefixedIdField("bill", serialize=False)),
+                ("customer_id", core.ids.PrefixedIdField("bcus")),
+                ("account_id", core.ids.PrefixedIdField("bacc", blank=True, null=True)),
+                ("currency", core.money.CurrencyField()),
+                ("amount_due", core.money.AmountField(help_text="Minor units, at least 1.")),
+                (
+                    "amount_paid",
+                    core.money.AmountField(default=0, help_text="Minor units; the total of the bill's ledger entries."),
+                ),
+                ("bill_date", models.DateField()),
+                ("due_date", models.DateField(blank=True, null=True)),
+                ("description", models.CharField(blank=True, max_length=500, null=True)),
+                ("voided_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("void_reason", models.CharField(blank=True, editable=False, max_length=500, null=True)),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        related_query_name="+",
+                        to="billers.biller",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Bill',
+            name="Bill",
             fields=[
-                ('external_reference', models.CharField(help_text="The biller's own name for the record; unique, never changed.", max_length=255)),
-                ('payment_rules', models.JSONField(blank=True, default=dict, help_text='Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.')),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='At most 10 keys, text to text.')),
-                ('version', models.BigIntegerField(default=1, editable=False, help_text='Counts the changes: the ETag.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('entry_count', models.BigIntegerField(default=0, editable=False, help_text='How many ledger entries it has.')),
-                ('id', core.ids.PrefixedIdField('bill', primary_key=True, serialize=False)),
-                ('customer_id', core.ids.PrefixedIdField('bcus')),
-                ('account_id', core.ids.PrefixedIdField('bacc', blank=True, null=True)),
-                ('currency', core.money.CurrencyField()),
-                ('amount_due', core.money.AmountField(help_text='Minor units, at least 1.')),
-                ('amount_paid', core.money.AmountField(default=0, help_text="Minor units; the total of the bill's ledger entries.")),
-                ('bill_date', models.DateField()),
-                ('due_date', models.DateField(blank=True, null=True)),
-                ('description', models.CharField(blank=True, max_length=500, null=True)),
-                ('voided_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('void_reason', models.CharField(blank=True, editable=False, max_length=500, null=True)),
-                ('status', models.GeneratedField(db_persist=True, expression=models.Case(models.When(then=models.Value('VOIDED'), voided_at__isnull=False), models.When(amount_paid__gte=models.F('amount_due'), then=models.Value('PAID')), default=models.Value('UNPAID')), output_field=models.CharField(choices=[('UNPAID', 'Unpaid'), ('PAID', 'Paid'), ('VOIDED', 'Voided')], max_length=6))),
-                ('account', billers.tenancy.TenantForeignKey(blank=True, id_name='account_id', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='bills', to='accounts.account')),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.biller')),
-                ('customer', billers.tenancy.TenantForeignKey(id_name='customer_id', on_delete=django.db.models.deletion.PROTECT, related_name='bills', to='customers.customer')),
+                (
+                    "external_reference",
+                    models.CharField(
+                        help_text="The biller's own name for the record; unique, never changed.", max_length=255
+                    ),
+                ),
+                (
+                    "payment_rules",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict, help_text="At most 10 keys, text to text.")),
+                (
+                    "version",
+                    models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "entry_count",
+                    models.BigIntegerField(default=0, editable=False, help_text="How many ledger entries it has."),
+                ),
+                ("id", core.ids.PrefixedIdField("bill", primary_key=True, serialize=False)),
+                ("customer_id", core.ids.PrefixedIdField("bcus")),
+                ("account_id", core.ids.PrefixedIdField("bacc", blank=True, null=True)),
+                ("currency", core.money.CurrencyField()),
+                ("amount_due", core.money.AmountField(help_text="Minor units, at least 1.")),
+                (
+                    "amount_paid",
+                    core.money.AmountField(default=0, help_text="Minor units; the total of the bill's ledger entries."),
+                ),
+                ("bill_date", models.DateField()),
+                ("due_date", models.DateField(blank=True, null=True)),
+                ("description", models.CharField(blank=True, max_length=500, null=True)),
+                ("voided_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("void_reason", models.CharField(blank=True, editable=False, max_length=500, null=True)),
+                (
+                    "status",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(then=models.Value("VOIDED"), voided_at__isnull=False),
+                            models.When(amount_paid__gte=models.F("amount_due"), then=models.Value("PAID")),
+                            default=models.Value("UNPAID"),
+                        ),
+                        output_field=models.CharField(
+                            choices=[("UNPAID", "Unpaid"), ("PAID", "Paid"), ("VOIDED", "Voided")], max_length=6
+                        ),
+                    ),
+                ),
+                (
+                    "account",
+                    billers.tenancy.TenantForeignKey(
+                        blank=True,
+                        id_name="account_id",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="bills",
+                        to="accounts.account",
+                    ),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.biller",
+                    ),
+                ),
+                (
+                    "customer",
+                    billers.tenancy.TenantForeignKey(
+                        id_name="customer_id",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="bills",
+                        to="customers.customer",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
-                'indexes': [models.Index(fields=['biller', 'created_at', 'id'], name='bill_newest'), models.Index(fields=['biller', 'updated_at', 'id'], name='bill_changed'), models.Index(fields=['biller', 'amount_due', 'id'], name='bill_by_amount_due'), models.Index(fields=['biller', 'due_date', 'id'], name='bill_by_due_date'), models.Index(fields=['biller', 'customer_id', 'created_at', 'id'], name='bill_of_customer_newest'), models.Index(condition=models.Q(('account_id__isnull', False)), fields=['biller', 'account_id', 'created_at', 'id'], name='bill_of_account_newest'), models.Index(condition=models.Q(('status', 'UNPAID')), fields=['biller', 'due_date', 'id'], name='bill_unpaid'), django.contrib.postgres.indexes.GinIndex(models.F('biller'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('external_reference'), name='gin_trgm_ops'), name='bill_search'), django.contrib.postgres.indexes.GinIndex(models.F('biller'), django.contrib.postgres.indexes.OpClass('metadata', name='jsonb_path_ops'), condition=models.Q(('metadata', {}), _negated=True), name='bill_metadata')],
-                'constraints': [models.UniqueConstraint(fields=('biller', 'external_reference'), name='bill_external_reference_taken', violation_error_message='The external reference is in use.'), models.UniqueConstraint(fields=('biller', 'id'), name='bill_of_biller'), models.CheckConstraint(condition=models.Q(('external_reference__regex', '^[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]([^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff]*[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000])?$')), name='bill_external_reference_printable', violation_error_message='An external reference is printable, without a blank at either end.'), models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(ledger.rules.MetadataKeys('metadata'), 10), name='bill_metadata_at_most_10_keys', violation_error_message='Metadata holds at most 10 keys.'), models.CheckConstraint(condition=models.Q(ledger.rules.OnlyText('metadata')), name='bill_metadata_is_text', violation_error_message='Metadata holds text alone.'), models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(django.db.models.functions.comparison.Cast(django.db.models.fields.json.KeyTextTransform('min_amount', 'payment_rules'), models.BigIntegerField()), django.db.models.functions.comparison.Cast(django.db.models.fields.json.KeyTextTransform('max_amount', 'payment_rules'), models.BigIntegerField())), name='bill_min_amount_above_max_amount', violation_error_message='payment_rules: the minimum amount is above the maximum.'), models.CheckConstraint(condition=models.Q(('amount_due__range', (1, 999999999999))), name='bill_amount_due_positive', violation_error_message='A bill asks for 1 to 999,999,999,999 minor units.'), models.CheckConstraint(condition=models.Q(('amount_paid__range', (0, 999999999999))), name='bill_amount_paid_in_range', violation_error_message='The amount paid is 0 to 999,999,999,999 minor units.'), models.CheckConstraint(condition=models.Q(('currency__regex', '^[A-Z]{3}$')), name='bill_currency_well_formed', violation_error_message='A currency is three upper-case letters.'), models.CheckConstraint(condition=models.Q(('voided_at', None), ('amount_paid', 0), _connector='OR'), name='bill_has_payments', violation_error_code='conflict', violation_error_message='A bill with money on it cannot be void: take the amount paid back to 0 first.')],
+                "abstract": False,
+                "indexes": [
+                    models.Index(fields=["biller", "created_at", "id"], name="bill_newest"),
+                    models.Index(fields=["biller", "updated_at", "id"], name="bill_changed"),
+                    models.Index(fields=["biller", "amount_due", "id"], name="bill_by_amount_due"),
+                    models.Index(fields=["biller", "due_date", "id"], name="bill_by_due_date"),
+                    models.Index(fields=["biller", "customer_id", "created_at", "id"], name="bill_of_customer_newest"),
+                    models.Index(
+                        condition=models.Q(("account_id__isnull", False)),
+                        fields=["biller", "account_id", "created_at", "id"],
+                        name="bill_of_account_newest",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status", "UNPAID")),
+                        fields=["biller", "due_date", "id"],
+                        name="bill_unpaid",
+                    ),
+                    django.contrib.postgres.indexes.GinIndex(
+                        models.F("biller"),
+                        django.contrib.postgres.indexes.OpClass(
+                            django.db.models.functions.text.Upper("external_reference"), name="gin_trgm_ops"
+                        ),
+                        name="bill_search",
+                    ),
+                    django.contrib.postgres.indexes.GinIndex(
+                        models.F("biller"),
+                        django.contrib.postgres.indexes.OpClass("metadata", name="jsonb_path_ops"),
+                        condition=models.Q(("metadata", {}), _negated=True),
+                        name="bill_metadata",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("biller", "external_reference"),
+                        name="bill_external_reference_taken",
+                        violation_error_message="The external reference is in use.",
+                    ),
+                    models.UniqueConstraint(fields=("biller", "id"), name="bill_of_biller"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "external_reference__regex",
+                                "^[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]([^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff]*[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000])?$",
+                            )
+                        ),
+                        name="bill_external_reference_printable",
+                        violation_error_message="An external reference is printable, without a blank at either end.",
+                    ),
+                    models.CheckConstraint(
+                        condition=django.db.models.lookups.LessThanOrEqual(ledger.rules.MetadataKeys("metadata"), 10),
+                        name="bill_metadata_at_most_10_keys",
+                        violation_error_message="Metadata holds at most 10 keys.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(ledger.rules.OnlyText("metadata")),
+                        name="bill_metadata_is_text",
+                        violation_error_message="Metadata holds text alone.",
+                    ),
+                    models.CheckConstraint(
+                        condition=django.db.models.lookups.LessThanOrEqual(
+                            django.db.models.functions.comparison.Cast(
+                                django.db.models.fields.json.KeyTextTransform("min_amount", "payment_rules"),
+                                models.BigIntegerField(),
+                            ),
+                            django.db.models.functions.comparison.Cast(
+                                django.db.models.fields.json.KeyTextTransform("max_amount", "payment_rules"),
+                                models.BigIntegerField(),
+                            ),
+                        ),
+                        name="bill_min_amount_above_max_amount",
+                        violation_error_message="payment_rules: the minimum amount is above the maximum.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("amount_due__range", (1, 999999999999))),
+                        name="bill_amount_due_positive",
+                        violation_error_message="A bill asks for 1 to 999,999,999,999 minor units.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("amount_paid__range", (0, 999999999999))),
+                        name="bill_amount_paid_in_range",
+                        violation_error_message="The amount paid is 0 to 999,999,999,999 minor units.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("currency__regex", "^[A-Z]{3}$")),
+                        name="bill_currency_well_formed",
+                        violation_error_message="A currency is three upper-case letters.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("voided_at", None), ("amount_paid", 0), _connector="OR"),
+                        name="bill_has_payments",
+                        violation_error_code="conflict",
+                        violation_error_message="A bill with money on it cannot be void: take the amount paid back to 0 first.",
+                    ),
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='bill',
-            trigger=pgtrigger.compiler.Trigger(name='versioned', sql=pgtrigger.compiler.UpsertTriggerSql(func='NEW.version = OLD.version + 1; NEW.updated_at = clock_timestamp(); RETURN NEW;', hash='68fc6dbbca43320f168bceed848a74a2bb2fcdeb', operation='UPDATE', pgid='pgtrigger_versioned_224fa', table='bills_bill', when='BEFORE')),
+            model_name="bill",
+            trigger=pgtrigger.compiler.Trigger(
+                name="versioned",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="NEW.version = OLD.version + 1; NEW.updated_at = clock_timestamp(); RETURN NEW;",
+                    hash="68fc6dbbca43320f168bceed848a74a2bb2fcdeb",
+                    operation="UPDATE",
+                    pgid="pgtrigger_versioned_224fa",
+                    table="bills_bill",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='bill',
-            trigger=pgtrigger.compiler.Trigger(name='bill_voided', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.voided_at IS NOT NULL AND (OLD.voided_at, OLD.void_reason, OLD.amount_due, OLD.amount_paid, OLD.due_date, OLD.description, OLD.payment_rules) IS DISTINCT FROM (NEW.voided_at, NEW.void_reason, NEW.amount_due, NEW.amount_paid, NEW.due_date, NEW.description, NEW.payment_rules))', func="RAISE EXCEPTION 'A void bill takes no payment and no change but metadata.' USING ERRCODE = 'check_violation', CONSTRAINT = 'bill_voided';", hash='ce0fbef3bdbb9311faaf43f31cff29e32518d3fc', operation='UPDATE', pgid='pgtrigger_bill_voided_cd4d5', table='bills_bill', when='BEFORE')),
+            model_name="bill",
+            trigger=pgtrigger.compiler.Trigger(
+                name="bill_voided",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.voided_at IS NOT NULL AND (OLD.voided_at, OLD.void_reason, OLD.amount_due, OLD.amount_paid, OLD.due_date, OLD.description, OLD.payment_rules) IS DISTINCT FROM (NEW.voided_at, NEW.void_reason, NEW.amount_due, NEW.amount_paid, NEW.due_date, NEW.description, NEW.payment_rules))",
+                    func="RAISE EXCEPTION 'A void bill takes no payment and no change but metadata.' USING ERRCODE = 'check_violation', CONSTRAINT = 'bill_voided';",
+                    hash="ce0fbef3bdbb9311faaf43f31cff29e32518d3fc",
+                    operation="UPDATE",
+                    pgid="pgtrigger_bill_voided_cd4d5",
+                    table="bills_bill",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='bill',
-            trigger=pgtrigger.compiler.Trigger(name='bill_owner_fixed', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_id IS DISTINCT FROM NEW.account_id)', func="RAISE EXCEPTION 'A bill stays with its customer and account.' USING ERRCODE = 'check_violation', CONSTRAINT = 'bill_owner_fixed';", hash='e17732848c4c42269e7b88a211b8abc5b4d51a1a', operation='UPDATE OF "customer_id", "account_id"', pgid='pgtrigger_bill_owner_fixed_61d87', table='bills_bill', when='BEFORE')),
+            model_name="bill",
+            trigger=pgtrigger.compiler.Trigger(
+                name="bill_owner_fixed",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.customer_id IS DISTINCT FROM NEW.customer_id OR OLD.account_id IS DISTINCT FROM NEW.account_id)",
+                    func="RAISE EXCEPTION 'A bill stays with its customer and account.' USING ERRCODE = 'check_violation', CONSTRAINT = 'bill_owner_fixed';",
+                    hash="e17732848c4c42269e7b88a211b8abc5b4d51a1a",
+                    operation='UPDATE OF "customer_id", "account_id"',
+                    pgid="pgtrigger_bill_owner_fixed_61d87",
+                    table="bills_bill",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='bill',
-            trigger=pgtrigger.compiler.Trigger(name='bill_currency_fixed', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.currency IS DISTINCT FROM NEW.currency)', func="RAISE EXCEPTION 'A bill''s currency never changes.' USING ERRCODE = 'check_violation', CONSTRAINT = 'bill_currency_fixed';", hash='e96d2c403380750fd46d91a06e9ac3b56a75b9d9', operation='UPDATE OF "currency"', pgid='pgtrigger_bill_currency_fixed_7ab95', table='bills_bill', when='BEFORE')),
+            model_name="bill",
+            trigger=pgtrigger.compiler.Trigger(
+                name="bill_currency_fixed",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.currency IS DISTINCT FROM NEW.currency)",
+                    func="RAISE EXCEPTION 'A bill''s currency never changes.' USING ERRCODE = 'check_violation', CONSTRAINT = 'bill_currency_fixed';",
+                    hash="e96d2c403380750fd46d91a06e9ac3b56a75b9d9",
+                    operation='UPDATE OF "currency"',
+                    pgid="pgtrigger_bill_currency_fixed_7ab95",
+                    table="bills_bill",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='bill',
-            trigger=pgtrigger.compiler.Trigger(name='bill_date_fixed', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.bill_date IS DISTINCT FROM NEW.bill_date)', func="RAISE EXCEPTION 'A bill''s date never changes.' USING ERRCODE = 'check_violation', CONSTRAINT = 'bill_date_fixed';", hash='3e3d31d43c3dac28568577226eab900bc1ff590c', operation='UPDATE OF "bill_date"', pgid='pgtrigger_bill_date_fixed_c1036', table='bills_bill', when='BEFORE')),
+            model_name="bill",
+            trigger=pgtrigger.compiler.Trigger(
+                name="bill_date_fixed",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.bill_date IS DISTINCT FROM NEW.bill_date)",
+                    func="RAISE EXCEPTION 'A bill''s date never changes.' USING ERRCODE = 'check_violation', CONSTRAINT = 'bill_date_fixed';",
+                    hash="3e3d31d43c3dac28568577226eab900bc1ff590c",
+                    operation='UPDATE OF "bill_date"',
+                    pgid="pgtrigger_bill_date_fixed_c1036",
+                    table="bills_bill",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='bill',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "bills_billhistory" ("account_id", "amount_due", "amount_paid", "bill_date", "biller_id", "created_at", "currency", "customer_id", "description", "due_date", "entry_count", "external_reference", "id", "metadata", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version", "void_reason", "voided_at") SELECT new_values."account_id", new_values."amount_due", new_values."amount_paid", new_values."bill_date", new_values."biller_id", new_values."created_at", new_values."currency", new_values."customer_id", new_values."description", new_values."due_date", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."updated_at", new_values."version", new_values."void_reason", new_values."voided_at" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='389b27eb66036c26076ee785d5a6361b90275cb5', level='STATEMENT', operation='INSERT', pgid='pgtrigger_insert_insert_bedb9', referencing='REFERENCING NEW TABLE AS new_values ', table='bills_bill', when='AFTER')),
+            model_name="bill",
+            trigger=pgtrigger.compiler.Trigger(
+                name="insert_insert",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "bills_billhistory" ("account_id", "amount_due", "amount_paid", "bill_date", "biller_id", "created_at", "currency", "customer_id", "description", "due_date", "entry_count", "external_reference", "id", "metadata", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version", "void_reason", "voided_at") SELECT new_values."account_id", new_values."amount_due", new_values."amount_paid", new_values."bill_date", new_values."biller_id", new_values."created_at", new_values."currency", new_values."customer_id", new_values."description", new_values."due_date", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."updated_at", new_values."version", new_values."void_reason", new_values."voided_at" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="389b27eb66036c26076ee785d5a6361b90275cb5",
+                    level="STATEMENT",
+                    operation="INSERT",
+                    pgid="pgtrigger_insert_insert_bedb9",
+                    referencing="REFERENCING NEW TABLE AS new_values ",
+                    table="bills_bill",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='bill',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "bills_billhistory" ("account_id", "amount_due", "amount_paid", "bill_date", "biller_id", "created_at", "currency", "customer_id", "description", "due_date", "entry_count", "external_reference", "id", "metadata", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version", "void_reason", "voided_at") SELECT new_values."account_id", new_values."amount_due", new_values."amount_paid", new_values."bill_date", new_values."biller_id", new_values."created_at", new_values."currency", new_values."customer_id", new_values."description", new_values."due_date", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."updated_at", new_values."version", new_values."void_reason", new_values."voided_at" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values."account_id" IS DISTINCT FROM (new_values."account_id") OR old_values."amount_due" IS DISTINCT FROM (new_values."amount_due") OR old_values."amount_paid" IS DISTINCT FROM (new_values."amount_paid") OR old_values."bill_date" IS DISTINCT FROM (new_values."bill_date") OR old_values."biller_id" IS DISTINCT FROM (new_values."biller_id") OR old_values."created_at" IS DISTINCT FROM (new_values."created_at") OR old_values."currency" IS DISTINCT FROM (new_values."currency") OR old_values."customer_id" IS DISTINCT FROM (new_values."customer_id") OR old_values."description" IS DISTINCT FROM (new_values."description") OR old_values."due_date" IS DISTINCT FROM (new_values."due_date") OR old_values."entry_count" IS DISTINCT FROM (new_values."entry_count") OR old_values."external_reference" IS DISTINCT FROM (new_values."external_reference") OR old_values."id" IS DISTINCT FROM (new_values."id") OR old_values."metadata" IS DISTINCT FROM (new_values."metadata") OR old_values."payment_rules" IS DISTINCT FROM (new_values."payment_rules") OR old_values."updated_at" IS DISTINCT FROM (new_values."updated_at") OR old_values."version" IS DISTINCT FROM (new_values."version") OR old_values."void_reason" IS DISTINCT FROM (new_values."void_reason") OR old_values."voided_at" IS DISTINCT FROM (new_values."voided_at")) ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='863908c7cfc0a9241ea91f2983b3685d5f6712a2', level='STATEMENT', operation='UPDATE', pgid='pgtrigger_update_update_769de', referencing='REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ', table='bills_bill', when='AFTER')),
+            model_name="bill",
+            trigger=pgtrigger.compiler.Trigger(
+                name="update_update",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "bills_billhistory" ("account_id", "amount_due", "amount_paid", "bill_date", "biller_id", "created_at", "currency", "customer_id", "description", "due_date", "entry_count", "external_reference", "id", "metadata", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version", "void_reason", "voided_at") SELECT new_values."account_id", new_values."amount_due", new_values."amount_paid", new_values."bill_date", new_values."biller_id", new_values."created_at", new_values."currency", new_values."customer_id", new_values."description", new_values."due_date", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."updated_at", new_values."version", new_values."void_reason", new_values."voided_at" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values."account_id" IS DISTINCT FROM (new_values."account_id") OR old_values."amount_due" IS DISTINCT FROM (new_values."amount_due") OR old_values."amount_paid" IS DISTINCT FROM (new_values."amount_paid") OR old_values."bill_date" IS DISTINCT FROM (new_values."bill_date") OR old_values."biller_id" IS DISTINCT FROM (new_values."biller_id") OR old_values."created_at" IS DISTINCT FROM (new_values."created_at") OR old_values."currency" IS DISTINCT FROM (new_values."currency") OR old_values."customer_id" IS DISTINCT FROM (new_values."customer_id") OR old_values."description" IS DISTINCT FROM (new_values."description") OR old_values."due_date" IS DISTINCT FROM (new_values."due_date") OR old_values."entry_count" IS DISTINCT FROM (new_values."entry_count") OR old_values."external_reference" IS DISTINCT FROM (new_values."external_reference") OR old_values."id" IS DISTINCT FROM (new_values."id") OR old_values."metadata" IS DISTINCT FROM (new_values."metadata") OR old_values."payment_rules" IS DISTINCT FROM (new_values."payment_rules") OR old_values."updated_at" IS DISTINCT FROM (new_values."updated_at") OR old_values."version" IS DISTINCT FROM (new_values."version") OR old_values."void_reason" IS DISTINCT FROM (new_values."void_reason") OR old_values."voided_at" IS DISTINCT FROM (new_values."voided_at")) ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="863908c7cfc0a9241ea91f2983b3685d5f6712a2",
+                    level="STATEMENT",
+                    operation="UPDATE",
+                    pgid="pgtrigger_update_update_769de",
+                    referencing="REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ",
+                    table="bills_bill",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='bill',
-            trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "bills_billhistory" ("account_id", "amount_due", "amount_paid", "bill_date", "biller_id", "created_at", "currency", "customer_id", "description", "due_date", "entry_count", "external_reference", "id", "metadata", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version", "void_reason", "voided_at") SELECT old_values."account_id", old_values."amount_due", old_values."amount_paid", old_values."bill_date", old_values."biller_id", old_values."created_at", old_values."currency", old_values."customer_id", old_values."description", old_values."due_date", old_values."entry_count", old_values."external_reference", old_values."id", old_values."metadata", old_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."updated_at", old_values."version", old_values."void_reason", old_values."voided_at" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;', hash='03a02590d78966d9c3565d5e0bfae031cbc82797', level='STATEMENT', operation='DELETE', pgid='pgtrigger_delete_delete_9b90e', referencing='REFERENCING OLD TABLE AS old_values ', table='bills_bill', when='AFTER')),
+            model_name="bill",
+            trigger=pgtrigger.compiler.Trigger(
+                name="delete_delete",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "bills_billhistory" ("account_id", "amount_due", "amount_paid", "bill_date", "biller_id", "created_at", "currency", "customer_id", "description", "due_date", "entry_count", "external_reference", "id", "metadata", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "updated_at", "version", "void_reason", "voided_at") SELECT old_values."account_id", old_values."amount_due", old_values."amount_paid", old_values."bill_date", old_values."biller_id", old_values."created_at", old_values."currency", old_values."customer_id", old_values."description", old_values."due_date", old_values."entry_count", old_values."external_reference", old_values."id", old_values."metadata", old_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."updated_at", old_values."version", old_values."void_reason", old_values."voided_at" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;',
+                    hash="03a02590d78966d9c3565d5e0bfae031cbc82797",
+                    level="STATEMENT",
+                    operation="DELETE",
+                    pgid="pgtrigger_delete_delete_9b90e",
+                    referencing="REFERENCING OLD TABLE AS old_values ",
+                    table="bills_bill",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='billhistory',
-            index=models.Index(fields=['biller', 'id'], name='billhistory_of'),
+            model_name="billhistory",
+            index=models.Index(fields=["biller", "id"], name="billhistory_of"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='billhistory',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='ba73678e5a3c32b0b787d4f1b76d75929e7fa013', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_ace1b', table='bills_billhistory', when='BEFORE')),
+            model_name="billhistory",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="ba73678e5a3c32b0b787d4f1b76d75929e7fa013",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_ace1b",
+                    table="bills_billhistory",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

@@ -17,95 +17,339 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('billers', '0001_initial'),
+        ("billers", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CustomerHistory',
+            name="CustomerHistory",
             fields=[
-                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
-                ('pgh_label', models.TextField(help_text='The event label.')),
-                ('pgh_id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('pgh_context', pghistory.utils.JSONField(null=True)),
-                ('pgh_context_id', models.UUIDField(null=True)),
-                ('external_reference', models.CharField(help_text="The biller's own name for the record; unique, never changed.", max_length=255)),
-                ('payment_rules', models.JSONField(blank=True, default=dict, help_text='Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.')),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='At most 10 keys, text to text.')),
-                ('version', models.BigIntegerField(default=1, editable=False, help_text='Counts the changes: the ETag.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('entry_count', models.BigIntegerField(default=0, editable=False, help_text='How many ledger entries it has.')),
-                ('id', core.ids.PrefixedIdField('bcus', serialize=False)),
-                ('name', models.CharField(blank=True, max_length=255, null=True)),
-                ('email', models.EmailField(blank=True, max_length=254, null=True)),
-                ('phone', models.CharField(blank=True, help_text='E.164, such as +27821234567.', max_length=16, null=True)),
-                ('currency', core.money.CurrencyField(blank=True, null=True)),
-                ('balance', core.money.AmountField(blank=True, help_text='Minor units: positive owes, negative is credit.', null=True)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='billers.biller')),
+                ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+                ("pgh_label", models.TextField(help_text="The event label.")),
+                ("pgh_id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("pgh_context", pghistory.utils.JSONField(null=True)),
+                ("pgh_context_id", models.UUIDField(null=True)),
+                (
+                    "external_reference",
+                    models.CharField(
+                        help_text="The biller's own name for the record; unique, never changed.", max_length=255
+                    ),
+                ),
+                (
+                    "payment_rules",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict, help_text="At most 10 keys, text to text.")),
+                (
+                    "version",
+                    models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "entry_count",
+                    models.BigIntegerField(default=0, editable=False, help_text="How many ledger entries it has."),
+                ),
+                ("id", core.ids.PrefixedIdField("bcus", serialize=False)),
+                ("name", models.CharField(blank=True, max_length=255, null=True)),
+                ("email", models.EmailField(blank=True, max_length=254, null=True)),
+                (
+                    "phone",
+                    models.CharField(blank=True, help_text="E.164, such as +27821234567.", max_length=16, null=True),
+                ),
+                ("currency", core.money.CurrencyField(blank=True, null=True)),
+                (
+                    "balance",
+                    core.money.AmountField(
+                        blank=True, help_text="Minor units: positive owes, negative is credit.", null=True
+                    ),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        related_query_name="+",
+                        to="billers.biller",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Customer',
+            name="Customer",
             fields=[
-                ('external_reference', models.CharField(help_text="The biller's own name for the record; unique, never changed.", max_length=255)),
-                ('payment_rules', models.JSONField(blank=True, default=dict, help_text='Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.')),
-                ('metadata', models.JSONField(blank=True, default=dict, help_text='At most 10 keys, text to text.')),
-                ('version', models.BigIntegerField(default=1, editable=False, help_text='Counts the changes: the ETag.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('entry_count', models.BigIntegerField(default=0, editable=False, help_text='How many ledger entries it has.')),
-                ('id', core.ids.PrefixedIdField('bcus', primary_key=True, serialize=False)),
-                ('name', models.CharField(blank=True, max_length=255, null=True)),
-                ('email', models.EmailField(blank=True, max_length=254, null=True)),
-                ('phone', models.CharField(blank=True, help_text='E.164, such as +27821234567.', max_length=16, null=True)),
-                ('currency', core.money.CurrencyField(blank=True, null=True)),
-                ('balance', core.money.AmountField(blank=True, help_text='Minor units: positive owes, negative is credit.', null=True)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.biller')),
+                (
+                    "external_reference",
+                    models.CharField(
+                        help_text="The biller's own name for the record; unique, never changed.", max_length=255
+                    ),
+                ),
+                (
+                    "payment_rules",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict, help_text="At most 10 keys, text to text.")),
+                (
+                    "version",
+                    models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "entry_count",
+                    models.BigIntegerField(default=0, editable=False, help_text="How many ledger entries it has."),
+                ),
+                ("id", core.ids.PrefixedIdField("bcus", primary_key=True, serialize=False)),
+                ("name", models.CharField(blank=True, max_length=255, null=True)),
+                ("email", models.EmailField(blank=True, max_length=254, null=True)),
+                (
+                    "phone",
+                    models.CharField(blank=True, help_text="E.164, such as +27821234567.", max_length=16, null=True),
+                ),
+                ("currency", core.money.CurrencyField(blank=True, null=True)),
+                (
+                    "balance",
+                    core.money.AmountField(
+                        blank=True, help_text="Minor units: positive owes, negative is credit.", null=True
+                    ),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.biller",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
-                'indexes': [models.Index(fields=['biller', 'created_at', 'id'], name='customer_newest'), models.Index(fields=['biller', 'updated_at', 'id'], name='customer_changed'), models.Index(fields=['biller', 'name', 'id'], name='customer_by_name'), django.contrib.postgres.indexes.GinIndex(models.F('biller'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('external_reference'), name='gin_trgm_ops'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('name'), name='gin_trgm_ops'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('email'), name='gin_trgm_ops'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('phone'), name='gin_trgm_ops'), name='customer_search'), django.contrib.postgres.indexes.GinIndex(models.F('biller'), django.contrib.postgres.indexes.OpClass('metadata', name='jsonb_path_ops'), condition=models.Q(('metadata', {}), _negated=True), name='customer_metadata')],
-                'constraints': [models.UniqueConstraint(fields=('biller', 'external_reference'), name='customer_external_reference_taken', violation_error_message='The external reference is in use.'), models.UniqueConstraint(fields=('biller', 'id'), name='customer_of_biller'), models.CheckConstraint(condition=models.Q(('external_reference__regex', '^[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]([^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff]*[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000])?$')), name='customer_external_reference_printable', violation_error_message='An external reference is printable, without a blank at either end.'), models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(ledger.rules.MetadataKeys('metadata'), 10), name='customer_metadata_at_most_10_keys', violation_error_message='Metadata holds at most 10 keys.'), models.CheckConstraint(condition=models.Q(ledger.rules.OnlyText('metadata')), name='customer_metadata_is_text', violation_error_message='Metadata holds text alone.'), models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(django.db.models.functions.comparison.Cast(django.db.models.fields.json.KeyTextTransform('min_amount', 'payment_rules'), models.BigIntegerField()), django.db.models.functions.comparison.Cast(django.db.models.fields.json.KeyTextTransform('max_amount', 'payment_rules'), models.BigIntegerField())), name='customer_min_amount_above_max_amount', violation_error_message='payment_rules: the minimum amount is above the maximum.'), models.CheckConstraint(condition=models.Q(('balance', None), ('currency__isnull', False), _connector='OR'), name='customer_balance_needs_currency', violation_error_message='A balance needs a currency.'), models.CheckConstraint(condition=models.Q(('balance', None), ('balance__range', (-999999999999, 999999999999)), _connector='OR'), name='customer_balance_in_range', violation_error_message='A balance is at most 999,999,999,999 minor units, owed or in credit.'), models.CheckConstraint(condition=models.Q(('currency', None), ('currency__regex', '^[A-Z]{3}$'), _connector='OR'), name='customer_currency_well_formed', violation_error_message='A currency is three upper-case letters.')],
+                "abstract": False,
+                "indexes": [
+                    models.Index(fields=["biller", "created_at", "id"], name="customer_newest"),
+                    models.Index(fields=["biller", "updated_at", "id"], name="customer_changed"),
+                    models.Index(fields=["biller", "name", "id"], name="customer_by_name"),
+                    django.contrib.postgres.indexes.GinIndex(
+                        models.F("biller"),
+                        django.contrib.postgres.indexes.OpClass(
+                            django.db.models.functions.text.Upper("external_reference"), name="gin_trgm_ops"
+                        ),
+                        django.contrib.postgres.indexes.OpClass(
+                            django.db.models.functions.text.Upper("name"), name="gin_trgm_ops"
+                        ),
+                        django.contrib.postgres.indexes.OpClass(
+                            django.db.models.functions.text.Upper("email"), name="gin_trgm_ops"
+                        ),
+                        django.contrib.postgres.indexes.OpClass(
+                            django.db.models.functions.text.Upper("phone"), name="gin_trgm_ops"
+                        ),
+                        name="customer_search",
+                    ),
+                    django.contrib.postgres.indexes.GinIndex(
+                        models.F("biller"),
+                        django.contrib.postgres.indexes.OpClass("metadata", name="jsonb_path_ops"),
+                        condition=models.Q(("metadata", {}), _negated=True),
+                        name="customer_metadata",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("biller", "external_reference"),
+                        name="customer_external_reference_taken",
+                        violation_error_message="The external reference is in use.",
+                    ),
+                    models.UniqueConstraint(fields=("biller", "id"), name="customer_of_biller"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "external_reference__regex",
+                                "^[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]([^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff]*[^\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890-\\u0891\\u08e2\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\uf8ff\\ufeff\\ufff0-\\uffff\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000])?$",
+                            )
+                        ),
+                        name="customer_external_reference_printable",
+                        violation_error_message="An external reference is printable, without a blank at either end.",
+                    ),
+                    models.CheckConstraint(
+                        condition=django.db.models.lookups.LessThanOrEqual(ledger.rules.MetadataKeys("metadata"), 10),
+                        name="customer_metadata_at_most_10_keys",
+                        violation_error_message="Metadata holds at most 10 keys.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(ledger.rules.OnlyText("metadata")),
+                        name="customer_metadata_is_text",
+                        violation_error_message="Metadata holds text alone.",
+                    ),
+                    models.CheckConstraint(
+                        condition=django.db.models.lookups.LessThanOrEqual(
+                            django.db.models.functions.comparison.Cast(
+                                django.db.models.fields.json.KeyTextTransform("min_amount", "payment_rules"),
+                                models.BigIntegerField(),
+                            ),
+                            django.db.models.functions.comparison.Cast(
+                                django.db.models.fields.json.KeyTextTransform("max_amount", "payment_rules"),
+                                models.BigIntegerField(),
+                            ),
+                        ),
+                        name="customer_min_amount_above_max_amount",
+                        violation_error_message="payment_rules: the minimum amount is above the maximum.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("balance", None), ("currency__isnull", False), _connector="OR"),
+                        name="customer_balance_needs_currency",
+                        violation_error_message="A balance needs a currency.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("balance", None), ("balance__range", (-999999999999, 999999999999)), _connector="OR"
+                        ),
+                        name="customer_balance_in_range",
+                        violation_error_message="A balance is at most 999,999,999,999 minor units, owed or in credit.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("currency", None), ("currency__regex", "^[A-Z]{3}$"), _connector="OR"),
+                        name="customer_currency_well_formed",
+                        violation_error_message="A currency is three upper-case letters.",
+                    ),
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='customer',
-            trigger=pgtrigger.compiler.Trigger(name='versioned', sql=pgtrigger.compiler.UpsertTriggerSql(func='NEW.version = OLD.version + 1; NEW.updated_at = clock_timestamp(); RETURN NEW;', hash='df28fe450ac45ab4e0e74d093837742ff10c0933', operation='UPDATE', pgid='pgtrigger_versioned_1bec7', table='customers_customer', when='BEFORE')),
+            model_name="customer",
+            trigger=pgtrigger.compiler.Trigger(
+                name="versioned",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="NEW.version = OLD.version + 1; NEW.updated_at = clock_timestamp(); RETURN NEW;",
+                    hash="df28fe450ac45ab4e0e74d093837742ff10c0933",
+                    operation="UPDATE",
+                    pgid="pgtrigger_versioned_1bec7",
+                    table="customers_customer",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='customer',
-            trigger=pgtrigger.compiler.Trigger(name='customer_currency_fixed_by_balance', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.currency IS DISTINCT FROM NEW.currency AND COALESCE(OLD.balance, 0) <> 0)', func="RAISE EXCEPTION 'The currency can change only while the balance is 0 or not tracked.' USING ERRCODE = 'check_violation', CONSTRAINT = 'customer_currency_fixed_by_balance';", hash='15825f6e0a4f0fc0ad9079c7d49ce8d4ecf49421', operation='UPDATE OF "currency"', pgid='pgtrigger_customer_currency_fixed_by_balance_0b687', table='customers_customer', when='BEFORE')),
+            model_name="customer",
+            trigger=pgtrigger.compiler.Trigger(
+                name="customer_currency_fixed_by_balance",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.currency IS DISTINCT FROM NEW.currency AND COALESCE(OLD.balance, 0) <> 0)",
+                    func="RAISE EXCEPTION 'The currency can change only while the balance is 0 or not tracked.' USING ERRCODE = 'check_violation', CONSTRAINT = 'customer_currency_fixed_by_balance';",
+                    hash="15825f6e0a4f0fc0ad9079c7d49ce8d4ecf49421",
+                    operation='UPDATE OF "currency"',
+                    pgid="pgtrigger_customer_currency_fixed_by_balance_0b687",
+                    table="customers_customer",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='customer',
-            trigger=pgtrigger.compiler.Trigger(name='customer_balance_not_zero', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW.balance IS NULL AND OLD.balance <> 0)', func="RAISE EXCEPTION 'A balance can stop being tracked only when it is 0.' USING ERRCODE = 'check_violation', CONSTRAINT = 'customer_balance_not_zero';", hash='09c2a91b21466b8183846ee15c34fc8365a9f52d', operation='UPDATE OF "balance"', pgid='pgtrigger_customer_balance_not_zero_54648', table='customers_customer', when='BEFORE')),
+            model_name="customer",
+            trigger=pgtrigger.compiler.Trigger(
+                name="customer_balance_not_zero",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (NEW.balance IS NULL AND OLD.balance <> 0)",
+                    func="RAISE EXCEPTION 'A balance can stop being tracked only when it is 0.' USING ERRCODE = 'check_violation', CONSTRAINT = 'customer_balance_not_zero';",
+                    hash="09c2a91b21466b8183846ee15c34fc8365a9f52d",
+                    operation='UPDATE OF "balance"',
+                    pgid="pgtrigger_customer_balance_not_zero_54648",
+                    table="customers_customer",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='customer',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "customers_customerhistory" ("balance", "biller_id", "created_at", "currency", "email", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "phone", "updated_at", "version") SELECT new_values."balance", new_values."biller_id", new_values."created_at", new_values."currency", new_values."email", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."name", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."phone", new_values."updated_at", new_values."version" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='2a411e929a1d1f4d1a4e5c6ffa0999d2ccd5971f', level='STATEMENT', operation='INSERT', pgid='pgtrigger_insert_insert_a36e0', referencing='REFERENCING NEW TABLE AS new_values ', table='customers_customer', when='AFTER')),
+            model_name="customer",
+            trigger=pgtrigger.compiler.Trigger(
+                name="insert_insert",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "customers_customerhistory" ("balance", "biller_id", "created_at", "currency", "email", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "phone", "updated_at", "version") SELECT new_values."balance", new_values."biller_id", new_values."created_at", new_values."currency", new_values."email", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."name", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', new_values."phone", new_values."updated_at", new_values."version" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="2a411e929a1d1f4d1a4e5c6ffa0999d2ccd5971f",
+                    level="STATEMENT",
+                    operation="INSERT",
+                    pgid="pgtrigger_insert_insert_a36e0",
+                    referencing="REFERENCING NEW TABLE AS new_values ",
+                    table="customers_customer",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='customer',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "customers_customerhistory" ("balance", "biller_id", "created_at", "currency", "email", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "phone", "updated_at", "version") SELECT new_values."balance", new_values."biller_id", new_values."created_at", new_values."currency", new_values."email", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."name", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."phone", new_values."updated_at", new_values."version" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values.* IS DISTINCT FROM new_values.*) ) AS new_values, _pgh_attached_context; RETURN NULL;', hash='e9d3cbe25ca460a5a359df0f9cf25c5b95dace93', level='STATEMENT', operation='UPDATE', pgid='pgtrigger_update_update_ca86d', referencing='REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ', table='customers_customer', when='AFTER')),
+            model_name="customer",
+            trigger=pgtrigger.compiler.Trigger(
+                name="update_update",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "customers_customerhistory" ("balance", "biller_id", "created_at", "currency", "email", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "phone", "updated_at", "version") SELECT new_values."balance", new_values."biller_id", new_values."created_at", new_values."currency", new_values."email", new_values."entry_count", new_values."external_reference", new_values."id", new_values."metadata", new_values."name", new_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', new_values."phone", new_values."updated_at", new_values."version" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values.* IS DISTINCT FROM new_values.*) ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                    hash="e9d3cbe25ca460a5a359df0f9cf25c5b95dace93",
+                    level="STATEMENT",
+                    operation="UPDATE",
+                    pgid="pgtrigger_update_update_ca86d",
+                    referencing="REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ",
+                    table="customers_customer",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='customer',
-            trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "customers_customerhistory" ("balance", "biller_id", "created_at", "currency", "email", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "phone", "updated_at", "version") SELECT old_values."balance", old_values."biller_id", old_values."created_at", old_values."currency", old_values."email", old_values."entry_count", old_values."external_reference", old_values."id", old_values."metadata", old_values."name", old_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."phone", old_values."updated_at", old_values."version" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;', hash='8b195d33106afea35ca9d932d90e633e0ac7622d', level='STATEMENT', operation='DELETE', pgid='pgtrigger_delete_delete_939ca', referencing='REFERENCING OLD TABLE AS old_values ', table='customers_customer', when='AFTER')),
+            model_name="customer",
+            trigger=pgtrigger.compiler.Trigger(
+                name="delete_delete",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "customers_customerhistory" ("balance", "biller_id", "created_at", "currency", "email", "entry_count", "external_reference", "id", "metadata", "name", "payment_rules", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "phone", "updated_at", "version") SELECT old_values."balance", old_values."biller_id", old_values."created_at", old_values."currency", old_values."email", old_values."entry_count", old_values."external_reference", old_values."id", old_values."metadata", old_values."name", old_values."payment_rules", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', old_values."phone", old_values."updated_at", old_values."version" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;',
+                    hash="8b195d33106afea35ca9d932d90e633e0ac7622d",
+                    level="STATEMENT",
+                    operation="DELETE",
+                    pgid="pgtrigger_delete_delete_939ca",
+                    referencing="REFERENCING OLD TABLE AS old_values ",
+                    table="customers_customer",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='customerhistory',
-            index=models.Index(fields=['biller', 'id'], name='customerhistory_of'),
+            model_name="customerhistory",
+            index=models.Index(fields=["biller", "id"], name="customerhistory_of"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='customerhistory',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='af4c4d925ecb890dde7160b363cc19b96c59875c', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_7118b', table='customers_customerhistory', when='BEFORE')),
+            model_name="customerhistory",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="af4c4d925ecb890dde7160b363cc19b96c59875c",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_7118b",
+                    table="customers_customerhistory",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

@@ -8,28 +8,47 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('billers', '0001_initial'),
+        ("billers", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', core.ids.PrefixedIdField('evt', primary_key=True, serialize=False)),
-                ('type', models.CharField(help_text='For example bill.created.', max_length=40)),
-                ('object_id', models.UUIDField(help_text='The record it happened to.')),
-                ('body', models.JSONField(encoder=django.core.serializers.json.DjangoJSONEncoder, help_text='id, external_reference, changed fields and amounts.')),
-                ('sequence', models.BigIntegerField(editable=False, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.biller')),
+                ("id", core.ids.PrefixedIdField("evt", primary_key=True, serialize=False)),
+                ("type", models.CharField(help_text="For example bill.created.", max_length=40)),
+                ("object_id", models.UUIDField(help_text="The record it happened to.")),
+                (
+                    "body",
+                    models.JSONField(
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        help_text="id, external_reference, changed fields and amounts.",
+                    ),
+                ),
+                ("sequence", models.BigIntegerField(editable=False, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.biller",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('sequence', None)), fields=['biller', 'id'], name='event_waiting')],
-                'constraints': [models.UniqueConstraint(fields=('biller', 'sequence'), name='event_sequence_unique')],
+                "indexes": [
+                    models.Index(condition=models.Q(("sequence", None)), fields=["biller", "id"], name="event_waiting")
+                ],
+                "constraints": [models.UniqueConstraint(fields=("biller", "sequence"), name="event_sequence_unique")],
             },
         ),
     ]

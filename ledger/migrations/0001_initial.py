@@ -10,42 +10,96 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('billers', '0001_initial'),
+        ("billers", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Entry',
+            name="Entry",
             fields=[
-                ('id', core.ids.PrefixedIdField('ent', primary_key=True, serialize=False)),
-                ('obligation_kind', models.CharField(max_length=8)),
-                ('obligation_id', models.UUIDField()),
-                ('sequence', models.BigIntegerField(help_text='1, 2, 3 … for each obligation, without gaps.')),
-                ('amount', core.money.AmountField(help_text='Signed, in minor units.')),
-                ('total', core.money.AmountField(help_text="The obligation's amount after this entry.")),
-                ('kind', models.CharField(choices=[('opening', 'Opening'), ('adjustment', 'Adjustment'), ('payment', 'Payment'), ('reversal', 'Reversal'), ('import', 'Import')], max_length=10)),
-                ('payment_id', core.ids.PrefixedIdField('pay', null=True)),
-                ('actor', models.CharField(max_length=150)),
-                ('reason', models.CharField(max_length=500, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.biller')),
+                ("id", core.ids.PrefixedIdField("ent", primary_key=True, serialize=False)),
+                ("obligation_kind", models.CharField(max_length=8)),
+                ("obligation_id", models.UUIDField()),
+                ("sequence", models.BigIntegerField(help_text="1, 2, 3 … for each obligation, without gaps.")),
+                ("amount", core.money.AmountField(help_text="Signed, in minor units.")),
+                ("total", core.money.AmountField(help_text="The obligation's amount after this entry.")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("opening", "Opening"),
+                            ("adjustment", "Adjustment"),
+                            ("payment", "Payment"),
+                            ("reversal", "Reversal"),
+                            ("import", "Import"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("payment_id", core.ids.PrefixedIdField("pay", null=True)),
+                ("actor", models.CharField(max_length=150)),
+                ("reason", models.CharField(max_length=500, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.biller",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'entries',
-                'indexes': [models.Index(fields=['biller', 'created_at', 'id'], name='entry_newest')],
-                'constraints': [models.UniqueConstraint(fields=('biller', 'obligation_id', 'sequence'), name='entry_sequence_unique'), models.CheckConstraint(condition=models.Q(('kind__in', ['opening', 'adjustment', 'payment', 'reversal', 'import'])), name='entry_kind_known', violation_error_message='Unknown kind of entry.')],
+                "verbose_name_plural": "entries",
+                "indexes": [models.Index(fields=["biller", "created_at", "id"], name="entry_newest")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("biller", "obligation_id", "sequence"), name="entry_sequence_unique"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ["opening", "adjustment", "payment", "reversal", "import"])),
+                        name="entry_kind_known",
+                        violation_error_message="Unknown kind of entry.",
+                    ),
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='entry',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='bd80cdea55986d8dc4a873a0796f1dd071e72f1d', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_af900', table='ledger_entry', when='BEFORE')),
+            model_name="entry",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="bd80cdea55986d8dc4a873a0796f1dd071e72f1d",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_af900",
+                    table="ledger_entry",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='entry',
-            trigger=pgtrigger.compiler.Trigger(name='chained', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n        IF EXISTS (\n            SELECT FROM new_values AS entry LEFT JOIN ledger_entry AS previous\n                ON previous.biller_id = entry.biller_id AND previous.obligation_id = entry.obligation_id\n                AND previous.sequence = entry.sequence - 1\n            WHERE entry.total <> entry.amount + COALESCE(previous.total, 0)\n                OR (previous.id IS NULL) <> (entry.sequence = 1)\n        ) THEN\n            RAISE EXCEPTION 'An entry does not continue its obligation''s ledger.'\n                USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_continues_ledger';\n        END IF;\n        RETURN NULL;\n    ", hash='27980d9d5a2d990ad54828d6fea30aa3ac62809e', level='STATEMENT', operation='INSERT', pgid='pgtrigger_chained_5ff1e', referencing='REFERENCING NEW TABLE AS new_values ', table='ledger_entry', when='AFTER')),
+            model_name="entry",
+            trigger=pgtrigger.compiler.Trigger(
+                name="chained",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n        IF EXISTS (\n            SELECT FROM new_values AS entry LEFT JOIN ledger_entry AS previous\n                ON previous.biller_id = entry.biller_id AND previous.obligation_id = entry.obligation_id\n                AND previous.sequence = entry.sequence - 1\n            WHERE entry.total <> entry.amount + COALESCE(previous.total, 0)\n                OR (previous.id IS NULL) <> (entry.sequence = 1)\n        ) THEN\n            RAISE EXCEPTION 'An entry does not continue its obligation''s ledger.'\n                USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_continues_ledger';\n        END IF;\n        RETURN NULL;\n    ",
+                    hash="27980d9d5a2d990ad54828d6fea30aa3ac62809e",
+                    level="STATEMENT",
+                    operation="INSERT",
+                    pgid="pgtrigger_chained_5ff1e",
+                    referencing="REFERENCING NEW TABLE AS new_values ",
+                    table="ledger_entry",
+                    when="AFTER",
+                ),
+            ),
         ),
     ]

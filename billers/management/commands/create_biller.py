@@ -27,7 +27,9 @@ class Command(BaseCommand):
             help="what its payers are asked to pay (default: %(default)s)",
         )
         parser.add_argument("--currency", default=None, metavar="C", help="ISO 4217 code its billing usually uses")
-        parser.add_argument("--timezone", default="UTC", metavar="TZ", help="IANA name; decides what today is (default: UTC)")
+        parser.add_argument(
+            "--timezone", default="UTC", metavar="TZ", help="IANA name; decides what today is (default: UTC)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
