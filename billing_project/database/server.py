@@ -181,6 +181,7 @@ class PrivateServer:
             message = f"{self.home} belongs to user id {owner}, not to {user.pw_name}: set BILLING_DATA_DIR."
             raise PrivateServerRefused(message)
         if self.folder not in self.home.parents:
+            self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "postgres.location").write_text(f"{self.home}\n")
 
     def _start(self) -> None:
@@ -188,6 +189,8 @@ class PrivateServer:
         binaries = find(self.major, user, self.home)
         if self.major is None:
             self._initialise(binaries, user)
+        # One that lives but does not answer: its starter was killed, or someone else is stopping it.
+        self._stop()
         self._write_access_rules()
         self._make_socket_folder(user)
         self._launch(binaries, user)
@@ -250,7 +253,6 @@ class PrivateServer:
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT:
             self.log.unlink()
         while True:
-            self._stop()
             self._forget_dead_server()
             with self.log.open("ab") as log:
                 begin = log.tell()
@@ -264,6 +266,7 @@ class PrivateServer:
             if any("still in use" in line for line in told) and time.monotonic() < deadline:
                 time.sleep(0.2)
                 continue
+            self._stop()
             fatal = next((line for line in told if "FATAL" in line), "it did not answer in time")
             message = f"the private PostgreSQL did not start ({fatal.strip()}); its log is {self.log}."
             raise PrivateServerRefused(message)
@@ -303,6 +306,8 @@ class PrivateServer:
             time.sleep(0.02)
         if self._process:
             self._process.wait()
+        with suppress(OSError):
+            self.socket_folder.rmdir()
 
 
 def _home(folder: Path) -> Path:
