@@ -152,7 +152,7 @@ class RecordViewSet(ListViewSet):
         for row in found:
             version = row["version"]
             if is_known(request, version):
-                response = HttpResponse(status=304)
+                response = HttpResponse(status=304, content_type="application/json")
             else:
                 response = json_response(self.answer.told_with(row, expanded, self.biller, self.biller.today()))
             response.headers["ETag"] = etag(version)

@@ -39,5 +39,5 @@ class BillFilter(RecordFilter):
 
     def narrow_to_overdue(self, queryset: Any, name: str, value: bool) -> QuerySet:
         """Return the bills that are overdue today, or those that are not."""
-        overdue = queryset.overdue(self.request.biller.today())
-        return overdue if value else queryset.exclude(pk__in=overdue.values("pk"))
+        today = self.request.biller.today()
+        return queryset.overdue(today) if value else queryset.not_overdue(today)

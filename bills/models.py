@@ -54,11 +54,15 @@ def _columns(row: str) -> str:
 
 
 class BillQuerySet(ObligationQuerySet):
-    """Words: overdue. Verbs: issue, amend, put, void."""
+    """Words: overdue, not_overdue. Verbs: issue, amend, put, void."""
 
     def overdue(self, on: date) -> Self:
         """Return the unpaid bills whose due date lies before this day."""
         return self.filter(status=Status.UNPAID, due_date__lt=on)
+
+    def not_overdue(self, on: date) -> Self:
+        """Return the bills that are settled, void, due on this day or later, or due whenever."""
+        return self.exclude(status=Status.UNPAID, due_date__lt=on)
 
     def locked(self) -> Self:
         return super().locked().select_related("customer", "account")

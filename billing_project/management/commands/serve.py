@@ -1,6 +1,5 @@
 """Serve the API and the console, with the database migrated and, in development, a demo loaded."""
 
-import importlib
 import os
 import signal
 import socket
@@ -9,17 +8,18 @@ import time
 from contextlib import closing
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
-from django.core.management import CommandError, call_command, get_commands
+from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connection
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-DEMO_COMMAND = "load_demo"
-DEMO_REFERENCE = "demo"
+from billers.models import Biller
+from bills.demo import TRADES
+from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PASSWORD
+
 # Granian's longest: a thread that ends takes its database connection with it.
 THREAD_IDLE_SECONDS = 600
 
@@ -44,10 +44,10 @@ class Command(BaseCommand):
         refuse_taken_port(host, port)
         refuse_unreachable_database()
         call_command("migrate", verbosity=0, interactive=False)
-        with_demo = settings.DEBUG and not no_demo and DEMO_COMMAND in get_commands()
+        with_demo = settings.DEBUG and not no_demo
         if with_demo and not demo_is_loaded():
             self.stdout.write("Loading the demo ...")
-            call_command(DEMO_COMMAND, verbosity=0)
+            call_command("load_demo")
         if not settings.DEBUG:
             call_command("collectstatic", verbosity=0, interactive=False)
         # The workers are forked: a connection must not be shared with them.
@@ -81,7 +81,7 @@ class Command(BaseCommand):
         while not answers(host, port):
             time.sleep(0.05)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        lines = ["", f"API      {address}/v1/", f"Console  {address}/admin/", f"Docs     {address}/docs"]
+        lines = ["", f"API      {address}/billing/", f"Console  {address}/admin/", f"Docs     {address}/docs"]
         if with_demo:
             lines += demo_lines(address)
         self.stdout.write("\n".join([*lines, "", "Ctrl-C stops it."]))
@@ -138,14 +138,13 @@ def answers(host: str, port: int) -> bool:
 
 def demo_is_loaded() -> bool:
     """Tell whether the demo's biller is there."""
-    return bool(apps.get_model("billers", "Biller")._default_manager.filter(reference=DEMO_REFERENCE).exists())
+    return Biller.objects.filter(reference=TRADES[0].reference).exists()
 
 
 def demo_lines(address: str) -> list[str]:
     """Return the demo's login and a request that works when pasted."""
-    demo = importlib.import_module(f"{get_commands()[DEMO_COMMAND]}.management.commands.{DEMO_COMMAND}")
     return [
-        f"Login    {demo.STAFF_USERNAME} / {demo.STAFF_PASSWORD}",
+        f"Login    {DEMO_LOGIN} / {DEMO_PASSWORD}",
         "",
-        f"curl -H 'Authorization: Bearer {demo.API_KEY}' {address}/v1/bills",
+        f"curl -H 'Authorization: Bearer {DEMO_KEY}' '{address}/billing/bills?limit=3'",
     ]
