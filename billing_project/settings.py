@@ -99,7 +99,14 @@ DATABASE_URL: str = env.str("DATABASE_URL", default="")
 def database() -> dict[str, Any]:
     """Return the database that DATABASE_URL names, or the private one of this checkout."""
     if DATABASE_URL:
-        return dict(env.db_url_config(DATABASE_URL))
+        try:
+            if DATABASE_URL.startswith(("postgres://", "postgresql://")):
+                return dict(env.db_url_config(DATABASE_URL))
+        except ValueError:
+            pass
+        # Said without the URL itself, which holds a password.
+        message = "DATABASE_URL must read postgres://user:password@host:port/name, with special characters %-encoded."
+        raise ImproperlyConfigured(message)
     if not DEBUG and not env.bool("BILLING_EMBEDDED_DATABASE", default=False):
         message = (
             "DEBUG is off and DATABASE_URL is not set: set it, or BILLING_EMBEDDED_DATABASE=1 for the private one."
@@ -207,7 +214,7 @@ WHITENOISE_AUTOREFRESH = False
 # --- The API ----------------------------------------------------------------------------------------------------------
 
 API_KEY_CACHE_SECONDS: int = env.int("API_KEY_CACHE_SECONDS", default=5)
-IDEMPOTENCY_WAIT_SECONDS: int = env.int("IDEMPOTENCY_WAIT_SECONDS", default=5)
+LOCK_WAIT_SECONDS: int = env.int("LOCK_WAIT_SECONDS", default=5)
 IDEMPOTENCY_KEEP_HOURS: int = env.int("IDEMPOTENCY_KEEP_HOURS", default=24)
 API_MAX_BODY_BYTES: int = env.int("API_MAX_BODY_BYTES", default=1024 * 1024)
 
