@@ -1,5 +1,6 @@
 """Every setting of the project; the environment decides what differs between machines."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
