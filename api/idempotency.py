@@ -5,7 +5,6 @@ import json
 import re
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -13,17 +12,15 @@ from rest_framework.request import Request
 from api.authentication import caller_of
 from api.models import IdempotencyKey
 from api.problems import LOCK_NOT_AVAILABLE, Problem
-from billers.acts import Act
+from billers.acts import MOMENT, Act
 from billers.models import Biller
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,255}\Z")
 
 # One statement: it tells the audit trail who acts, bounds every wait of the transaction, and takes the key. Where
 # another request holds the key, it waits for that one's COMMIT.
-_CLAIM = """
-    WITH moment AS (
-        SELECT set_config('pghistory.context_metadata', %s, true), set_config('lock_timeout', %s, true)
-    )
+_CLAIM = f"""
+    WITH moment AS ({MOMENT})
     INSERT INTO api_idempotencykey (scope_id, key, fingerprint, headers) SELECT %s, %s, %s, '{}' FROM moment
     ON CONFLICT DO NOTHING RETURNING true
 """
@@ -69,10 +66,9 @@ class Claim:
             Replayed: the same request has succeeded before.
             Problem: 409 `idempotency_in_progress`, 422 `idempotency_key_reused`.
         """
-        wait = f"{settings.IDEMPOTENCY_WAIT_SECONDS}s"
         try:
             with connection.cursor() as cursor:
-                cursor.execute(_CLAIM, [act.audit_context, wait, self.scope_id, self.key, self.fingerprint])
+                cursor.execute(_CLAIM, [*act.moment, self.scope_id, self.key, self.fingerprint])
                 if cursor.fetchone():
                     return
         except DatabaseError as error:

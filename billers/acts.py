@@ -12,6 +12,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, models, transaction
 
 from billers.models import Biller
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 _RETRIES = 3
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+
+
+MOMENT = "SELECT set_config('pghistory.context_metadata', %s, true), set_config('lock_timeout', %s, true)"
+"""What every writing transaction says first; it holds until COMMIT, so that pooled sessions share nothing."""
 
 
 class Act:
@@ -82,10 +87,15 @@ class Act:
         for row in rows:
             self._left.setdefault(type(row), []).append(row)
 
+    @property
+    def moment(self) -> list[str]:
+        """The parameters of `MOMENT`."""
+        return [self.audit_context, f"{settings.LOCK_WAIT_SECONDS}s"]
+
     def announce(self) -> None:
-        """Tell the audit trail who acts, for this transaction only."""
+        """Tell the audit trail who acts, and bound every wait, for this transaction only."""
         with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('pghistory.context_metadata', %s, true)", [self.audit_context])
+            cursor.execute(MOMENT, self.moment)
 
     def finish(self) -> None:
         """Insert what was left."""
