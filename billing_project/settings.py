@@ -293,7 +293,11 @@ LOGGING = {
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *(
-                    [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+                    [
+                        structlog.dev.ConsoleRenderer(
+                            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+                        )
+                    ]
                     if DEBUG
                     else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
                 ),
