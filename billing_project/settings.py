@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "customers",
     "accounts",
     "bills",
+    "imports",
     "console",
 ]
 

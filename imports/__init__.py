@@ -1,0 +1,1 @@
+"""Files in: the import of a biller's records, a million at a time."""

@@ -1,0 +1,152 @@
+"""From the text of a cell to the text that COPY reads, or to the fault that is said about it."""
+
+import re
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from core.money import MAX_AMOUNT, exponents, is_currency
+from core.text import is_reference
+
+NULL = r"\N"
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_MINOR = re.compile(r"-?[0-9]+\Z")
+_MAJOR = re.compile(r"(-?[0-9]+)(?:\.([0-9]+))?\Z")
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}\Z")
+_DIGITS = 30
+_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a cell or with a whole row: a public code and a sentence."""
+
+    code: str
+    detail: str
+
+
+T = TypeVar("T", bound=Hashable)
+Reader = Callable[[T], "str | Fault"]
+
+NO_CURRENCY = Fault("currency_needed", "Without a currency an amount in major units cannot be read.")
+NO_MINOR = Fault("invalid_type", "Give a whole number of minor units: ZAR 20.00 is 2000.")
+NO_MAJOR = Fault("invalid_type", "Give an amount such as 20 or 20.00.")
+
+
+class Remembered(dict[T, "str | Fault"], Generic[T]):
+    """What each distinct cell was read as: in a column, most cells have been seen before."""
+
+    def __init__(self, read: Reader[T]) -> None:
+        super().__init__()
+        self.read = read
+        self.faulty = False
+
+    def __missing__(self, cell: T) -> "str | Fault":
+        value = self[cell] = self.read(cell) if cell else NULL
+        self.faulty = self.faulty or value.__class__ is Fault
+        return value
+
+    def forget(self) -> None:
+        """Start anew once there is much to remember."""
+        if len(self) > _REMEMBERED:
+            self.clear()
+            self.faulty = False
+
+
+def escaped(text: str) -> str:
+    """Return text as COPY reads it."""
+    return text.translate(_ESCAPES)
+
+
+def reference(cell: str) -> str | Fault:
+    """Read an external reference."""
+    if is_reference(cell):
+        return escaped(cell)
+    return Fault("invalid_reference", "Give 1 to 255 printable characters, without a blank at either end.")
+
+
+def text(length: int, code: str = "too_long") -> Reader[str]:
+    """Return the reader of text of at most so many characters."""
+
+    def read(cell: str) -> str | Fault:
+        if len(cell) > length:
+            return Fault(code, f"Give at most {length} characters.")
+        if "\0" in cell:
+            return Fault("unprintable", "The text holds a NUL character.")
+        if not cell.isascii() and any("\ud800" <= character <= "\udfff" for character in cell):
+            return Fault("undecodable", "The text is not in the file's encoding: name that with --encoding.")
+        return escaped(cell)
+
+    return read
+
+
+def email(cell: str) -> str | Fault:
+    """Read an e-mail address."""
+    try:
+        validate_email(cell)
+    except ValidationError:
+        return Fault("invalid_email", "Give an e-mail address, such as jo@example.com.")
+    return text(254)(cell)
+
+
+def phone(cell: str) -> str | Fault:
+    """Read a telephone number."""
+    if _E164.match(cell):
+        return cell
+    return Fault("invalid_phone", "Give E.164: + and 2 to 15 digits, such as +27821234567.")
+
+
+def currency(cell: str) -> str | Fault:
+    """Read a currency."""
+    return cell if is_currency(cell) else Fault("invalid_currency", "Give an ISO 4217 code in upper case, such as ZAR.")
+
+
+def _within(amount: int, least: int) -> str | Fault:
+    if least <= amount <= MAX_AMOUNT:
+        return str(amount)
+    return Fault("out_of_range", f"Give {least:,} to {MAX_AMOUNT:,} minor units.")
+
+
+def minor(least: int) -> Reader[str]:
+    """Return the reader of whole minor units, from `least` up."""
+
+    def read(cell: str) -> str | Fault:
+        return _within(int(cell[:_DIGITS]), least) if _MINOR.match(cell) else NO_MINOR
+
+    return read
+
+
+def major(least: int) -> Reader[tuple[str, str]]:
+    """Return the reader of an amount in major units beside its currency; decimals the currency lacks are a fault."""
+
+    def read(cell: tuple[str, str]) -> str | Fault:
+        amount, code = cell
+        if not amount:
+            return NULL
+        number, digits = _MAJOR.match(amount), exponents().get(code)
+        if number is None:
+            return NO_MAJOR
+        if digits is None:
+            return NO_CURRENCY
+        fraction = number[2] or ""
+        if len(fraction) > digits:
+            return Fault("too_many_decimals", f"{code} has {digits or 'no'} decimals.")
+        return _within(int(number[1][:_DIGITS] + fraction.ljust(digits, "0")), least)
+
+    return read
+
+
+def day(pattern: str) -> Reader[str]:
+    """Return the reader of dates in a strptime format; a time part is dropped."""
+
+    def read(cell: str) -> str | Fault:
+        try:
+            return datetime.strptime(cell, pattern).date().isoformat()  # noqa: DTZ007 a date, not a moment
+        except ValueError:
+            return Fault("invalid_date", f"Give a real date in the format {pattern}.")
+
+    return read

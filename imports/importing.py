@@ -1,0 +1,305 @@
+"""The import of a file of bills: read into a stage, checked as a whole, written in chunks.
+
+Each chunk commits together with its cursor, so that an import that is killed anywhere goes on from there when it is run
+again: nothing is lost, nothing is written twice. Two runs of one file at once take turns by the import's row.
+"""
+# ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import Account
+from billers.acts import Act, perform
+from billers.models import Biller
+from bills.models import Bill
+from core.ids import encode
+from core.refusals import Refusal
+from customers.models import Customer
+from events.models import Event
+from imports import checking, refused, settling, writing
+from imports.columns import Layout, Options
+from imports.models import Import, Phase
+from imports.reading import Sheet, Unreadable
+from imports.staging import Stage, rows, run, stored
+
+CHUNK = 20_000
+_PATIENCE_MINUTES = 10
+_PREFIXES = {"customer": "bcus", "account": "bacc", "bill": "bill"}
+_MODELS: dict[str, Any] = {"customer": Customer, "account": Account, "bill": Bill}
+_PARENT_PHASES = {Phase.CUSTOMERS: "customer", Phase.ACCOUNTS: "account"}
+_NEXT = {Phase.CUSTOMERS: Phase.ACCOUNTS, Phase.ACCOUNTS: Phase.BILLS, Phase.BILLS: Phase.COMPLETED}
+_COUNTS = (
+    *("created", "updated", "unchanged"),
+    *("customers_created", "customers_updated", "accounts_created", "accounts_updated"),
+)
+_VALUES = ("name", "email", "phone", "currency", "balance", "metadata")
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass
+class BillImport:
+    """One run of an import."""
+
+    biller: Biller
+    sheet: Sheet
+    options: Options
+    errors: Path
+    dry: bool = False
+    actor: str = "import_bills"
+    progress: Progress = lambda *_: None
+    imported: Import = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.layout = Layout(self.sheet.header, self.options, self._stored_currencies)
+        self.columns = {*self.layout.columns}
+
+    def run(self) -> Import:
+        """Import the file, or go on with it where an earlier run was cut off; return what was done.
+
+        Raises:
+            Unreadable: the file breaks off or is no text; nothing was written.
+        """
+        facts = {"file_name": self.sheet.name[:255], "options": self.options.facts}
+        if self.dry:
+            self.imported = Import(biller=self.biller, **facts)
+            with transaction.atomic():
+                self._rehearse()
+                transaction.set_rollback(True)
+            return self.imported
+        fingerprint = self.sheet.fingerprint(f"{self.options}{self.sheet.encoding}")
+        self.imported = Import.objects.take_up(self.biller, fingerprint, **facts)
+        try:
+            self._in_turn(self._read)
+        except Unreadable:
+            Import.objects.for_biller(self.biller).filter(pk=self.imported.pk, phase=Phase.READING).delete()
+            raise
+        self._write()
+        self._in_turn(self._finish)
+        return self.imported
+
+    def _write(self) -> None:
+        """Write chunk after chunk; where the rules say no to one, narrow down what they mean and refuse that alone."""
+        size = CHUNK
+        while self.imported.phase not in self._ends:
+            try:
+                self._in_turn(self._chunk(size))
+                size = min(size * 2, CHUNK)
+            except Refusal as refusal:
+                if size == 1:
+                    self._in_turn(self._refuse(refusal))
+                size = max(size // 10, 1)
+
+    _ends = (Phase.COMPLETED, Phase.REFUSED)
+
+    def _in_turn(self, step: Callable[[Act], None]) -> None:
+        """Do one step in a transaction of its own, after whoever else is at this import."""
+
+        def stepped(act: Act) -> None:
+            mine = Import.objects.for_biller(self.biller).select_for_update(no_key=True)
+            self.imported = mine.get(pk=self.imported.pk)
+            if self.imported.finished_at is None:
+                step(act)
+
+        perform(self.biller, self.actor, stepped, begin=_patiently, reason=self._reason)
+
+    @property
+    def _reason(self) -> str:
+        return f"{self.imported.pk} {self.sheet.name}"[:500]
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        return {
+            "biller": self.stage.biller,
+            "today": self.biller.today(),
+            "due_days": self.options.due_days,
+            "currency": self.options.currency,
+            "stamp": int(timezone.now().timestamp() * 1000),
+            "actor": self.actor,
+            "reason": self._reason,
+        }
+
+    @property
+    def stage(self) -> Stage:
+        """Where the lines wait."""
+        return Stage(self.imported)
+
+    def _read(self, _act: Act) -> None:
+        """Read, check and settle the whole file, unless that was done before and the stage is whole."""
+        if self.imported.phase != Phase.READING and self.stage.lines == self.imported.read:
+            return
+        self._stage_file()
+        self.imported.phase = Phase.CUSTOMERS
+        if self.imported.rejected and (self.options.abort or self.imported.rejected == self.imported.read):
+            self.imported.phase = Phase.REFUSED
+        self.imported.cursor = 0
+        self.imported.save()
+
+    def _stage_file(self) -> None:
+        imported = self.imported
+        imported.totals = {}
+        for name in _COUNTS:
+            setattr(imported, name, 0)
+        self.stage.set_up()
+        size = self.sheet.size
+        records = self.sheet.records(lambda position: self.progress("Reading", position, size))
+        imported.read = self.stage.load(self.layout, records)
+        self.progress("Checking", 0, imported.read)
+        checking.check(self.columns, self._parameters)
+        imported.warnings = settling.settle(self.columns, self.layout.metadata, self._parameters)
+        imported.rejected = self._rejected
+
+    @property
+    def _rejected(self) -> int:
+        return int(rows("SELECT count(DISTINCT line) FROM staged_fault")[0][0])
+
+    def _chunk(self, size: int) -> Callable[[Act], None]:
+        """Return the step that writes the next chunk of the phase that the import is in."""
+
+        def write(act: Act) -> None:
+            self.stage.enter()
+            phase = Phase(self.imported.phase)
+            if phase in self._ends:
+                return
+            parent = _PARENT_PHASES.get(phase)
+            table, key = (f"staged_{parent}", "position") if parent else ("staged_line", "line")
+            last = rows(
+                f"""
+                SELECT max({key}) FROM (
+                    SELECT {key} FROM {table} WHERE {key} > %(cursor)s ORDER BY {key} LIMIT %(size)s
+                ) AS next
+                """,
+                {"cursor": self.imported.cursor, "size": size},
+            )[0][0]
+            if last is None:
+                self.imported.phase, self.imported.cursor = _NEXT[phase], 0
+            else:
+                # The tables grow under plans made while they were small: walk the indexes, whatever the statistics say.
+                run("SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
+                chunk = self._parameters | {"first": self.imported.cursor + 1, "last": last}
+                self._write_parents(act, parent, chunk) if parent else self._write_bills(act, chunk)
+                self.imported.cursor = last
+            self.imported.save()
+            done = self.imported.created + self.imported.updated + self.imported.unchanged
+            self.progress("Writing", done, self.imported.read - self.imported.rejected)
+
+        return write
+
+    def _parent_columns(self, parent: str) -> list[str]:
+        return [name for name in _VALUES if f"{parent}_{name}" in self.columns]
+
+    def _write_parents(self, act: Act, parent: str, chunk: dict[str, Any]) -> None:
+        events, columns = self.options.events, self._parent_columns(parent)
+        writing.adopt(parent, chunk)
+        if writing.lock_parents(parent, chunk):
+            self._count(act, f"{parent}s_", writing.change_parents(parent, columns, chunk, events=events))
+        self._count(act, f"{parent}s_", writing.create_parents(parent, columns, chunk, events=events))
+
+    def _write_bills(self, act: Act, chunk: dict[str, Any]) -> None:
+        events = self.options.events
+        known = writing.lock_bills(chunk)
+        beside = writing.IF_STORED if known else writing.NEVER_STORED
+        if known:
+            checking.recheck(chunk)
+        self._tally(chunk, beside)
+        if known:
+            self._tell(act, writing.change_bills(chunk, events=events))
+        self._tell(act, writing.create_bills(chunk, beside, events=events))
+
+    def _tally(self, chunk: dict[str, Any], beside: str = writing.IF_STORED) -> None:
+        for currency, count, created, updated, due, paid in writing.tally(chunk, beside):
+            self.imported.created += created
+            self.imported.updated += updated
+            self.imported.unchanged += count - created - updated
+            total = self.imported.totals.setdefault(currency, {"amount_due": 0, "amount_paid": 0})
+            total["amount_due"] += due
+            total["amount_paid"] += paid
+
+    def _count(self, act: Act, prefix: str, written: writing.Written) -> None:
+        for what in ("created", "updated"):
+            name = prefix + what
+            setattr(self.imported, name, getattr(self.imported, name) + getattr(written, what))
+        self._tell(act, written)
+
+    def _tell(self, act: Act, written: writing.Written) -> None:
+        for key, kind, body in written.told:
+            wire = encode(_PREFIXES[kind.partition(".")[0]], key)
+            act.leave(Event(biller_id=self.biller.pk, type=kind, object_id=key, body={"id": wire, **body}))
+
+    def _refuse(self, refusal: Refusal) -> Callable[[Act], None]:
+        """Return the step that refuses the one line, or all lines of the one parent, that the rules said no to."""
+
+        def mark(_act: Act) -> None:
+            self.stage.enter()
+            parent = _PARENT_PHASES.get(Phase(self.imported.phase))
+            of_parent = f"""
+                IN (SELECT line.line FROM staged_line AS line JOIN staged_{parent} AS staged
+                    ON staged.external_reference = line.{parent}_external_reference WHERE staged.position = %(next)s)
+            """
+            reason = refusal.reasons[0]
+            run(
+                f"""
+                INSERT INTO staged_fault SELECT line, '', %(code)s, %(detail)s FROM accepted_line
+                WHERE line {of_parent if parent else "= %(next)s"}
+                """,
+                {"next": self.imported.cursor + 1, "code": reason.code, "detail": reason.detail},
+            )
+            if parent:
+                self.imported.cursor += 1
+                self.imported.save()
+
+        return mark
+
+    def _rehearse(self) -> None:
+        """Do everything but the writing."""
+        self._stage_file()
+        everything = self._parameters | checking.ALL
+        for parent in ("customer", "account"):
+            known = rows(
+                f"""
+                SELECT count(*) FILTER (WHERE stored.id IS NULL) FROM staged_{parent} AS staged
+                LEFT JOIN {stored(checking.TABLES[parent], "stored", "id = staged.id")} ON true
+                """,
+                everything,
+            )
+            columns = self._parent_columns(parent)
+            changed = writing.change_parents(parent, columns, everything, events=False, dry=True)
+            setattr(self.imported, f"{parent}s_created", known[0][0])
+            setattr(self.imported, f"{parent}s_updated", changed.updated)
+        self._tally(everything)
+        self._leave_errors()
+
+    def _finish(self, act: Act) -> None:
+        """Leave the file of refused rows and the event, and clear the stage."""
+        self.stage.enter()
+        self._leave_errors()
+        self.stage.clear()
+        if self.imported.phase == Phase.COMPLETED:
+            act.leave(Event.told(act, self.imported, "completed", **self.imported.report))
+        self.imported.finished_at = timezone.now()
+        self.imported.save()
+
+    def _leave_errors(self) -> None:
+        self.imported.rejected = self._rejected
+        if not self.imported.rejected:
+            return
+        try:
+            refused.write(self.errors, self.sheet, refused.refused_lines())
+        except OSError as error:
+            self.imported.warnings.append(f"The refused rows could not be written to {self.errors}: {error.strerror}.")
+
+    def _stored_currencies(self, kind: str, references: Iterable[str]) -> dict[str, str]:
+        stored = _MODELS[kind].objects.for_biller(self.biller).filter(external_reference__in=[*references])
+        return dict(stored.exclude(currency=None).values_list("external_reference", "currency"))
+
+
+def _patiently(act: Act) -> None:
+    """Begin a step; it may wait for another run of the same file to be through with one of its own."""
+    act.announce()
+    run("SELECT set_config('lock_timeout', %(wait)s, true)", {"wait": f"{_PATIENCE_MINUTES}min"})

@@ -1,0 +1,106 @@
+"""What has been imported, and how far an import that is under way has come."""
+
+from typing import Any, Self
+
+from django.db import models
+
+from billers.models import Biller
+from billers.tenancy import Tenanted, TenantQuerySet
+from core.ids import PrefixedIdField, decode
+
+
+class Phase(models.TextChoices):
+    """Where an import is. A run that was cut off goes on from its phase and cursor."""
+
+    READING = "reading"
+    CUSTOMERS = "customers"
+    ACCOUNTS = "accounts"
+    BILLS = "bills"
+    COMPLETED = "completed"
+    REFUSED = "refused"
+
+
+class ImportQuerySet(TenantQuerySet):
+    """Words: under way. Verb: take up."""
+
+    def under_way(self) -> Self:
+        """Return the imports that have neither completed nor been refused."""
+        return self.filter(finished_at=None)
+
+    def take_up(self, biller: Biller, fingerprint: str, **facts: Any) -> "Import":
+        """Return the unfinished import of this file with these options, or a new one.
+
+        Two at once get the same: the unique index lets one of them insert.
+        """
+        while True:
+            self.bulk_create([self.model(biller=biller, fingerprint=fingerprint, **facts)], ignore_conflicts=True)
+            found: Import | None = self.for_biller(biller).under_way().filter(fingerprint=fingerprint).first()
+            if found is not None:  # else it was finished by another run just now
+                return found
+
+
+class Import(Tenanted):
+    """One file being imported, once; its counts are what the report says."""
+
+    id = PrefixedIdField("imp", primary_key=True)
+    file_name = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="Of the file's bytes and the options that matter.")
+    options = models.JSONField(default=dict)
+    phase = models.CharField(max_length=9, choices=Phase.choices, default=Phase.READING)
+    cursor = models.BigIntegerField(default=0, help_text="The last line, customer or account written in this phase.")
+    read = models.BigIntegerField(default=0)
+    created = models.BigIntegerField(default=0)
+    updated = models.BigIntegerField(default=0)
+    unchanged = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    customers_created = models.BigIntegerField(default=0)
+    customers_updated = models.BigIntegerField(default=0)
+    accounts_created = models.BigIntegerField(default=0)
+    accounts_updated = models.BigIntegerField(default=0)
+    totals = models.JSONField(default=dict, help_text="By currency: amount_due and amount_paid of all accepted rows.")
+    warnings = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    objects = ImportQuerySet.as_manager()  # type: ignore[misc]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["biller", "fingerprint"],
+                condition=models.Q(finished_at=None),
+                name="import_under_way",
+                violation_error_message="This file is being imported already.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(phase__in=Phase.values),
+                name="import_phase_known",
+                violation_error_message="Unknown phase of an import.",
+            ),
+        ]
+        indexes = [models.Index(fields=["biller", "created_at", "id"], name="import_newest")]
+
+    def __str__(self) -> str:
+        return self.file_name
+
+    @property
+    def external_reference(self) -> str:
+        """What the biller calls it: the name of the file."""
+        return self.file_name
+
+    @property
+    def stage(self) -> str:
+        """The schema that holds the file's lines until all of them are written."""
+        named = decode("imp", self.pk)
+        return f"import_{named.hex if named else ''}"
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What was done, as callers of `--json` read it."""
+        return {
+            **{name: getattr(self, name) for name in ("read", "created", "updated", "unchanged", "rejected")},
+            "customers": {"created": self.customers_created, "updated": self.customers_updated},
+            "accounts": {"created": self.accounts_created, "updated": self.accounts_updated},
+            "totals": self.totals,
+            "warnings": self.warnings,
+        }

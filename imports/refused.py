@@ -1,0 +1,56 @@
+"""The file of refused rows: as they came, with the line they came from and what is wrong with each."""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from imports.reading import OWN_COLUMNS, Sheet
+from imports.staging import rows
+
+_BATCH = 5_000
+
+Refused = tuple[int, str]
+"""A line and what is wrong with it."""
+
+
+def refused_lines() -> Iterator[Refused]:
+    """Yield the refused lines of the stage in the order of the file."""
+    last = 0
+    while found := rows(
+        """
+        SELECT line, string_agg(CASE field WHEN '' THEN '' ELSE field || ': ' END || detail || ' (' || code || ')', ' '
+            ORDER BY field, code)
+        FROM staged_fault WHERE line > %(last)s GROUP BY line ORDER BY line LIMIT %(limit)s
+        """,
+        {"last": last, "limit": _BATCH},
+    ):
+        yield from found
+        last = found[-1][0]
+
+
+def write(path: Path, sheet: Sheet, refused: Iterator[Refused]) -> None:
+    """Write the refused rows of a sheet, in its own encoding and with its own delimiter; mended, they import again."""
+    own = [index for index, name in enumerate(sheet.header) if name in OWN_COLUMNS]
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with unfinished.open("w", encoding=sheet.encoding, errors="surrogateescape", newline="") as file:
+        out = csv.writer(file, delimiter=sheet.delimiter)
+        out.writerow([*_without(sheet.header, own), *OWN_COLUMNS])
+        line, faults = next(refused, (0, ""))
+        for record in sheet.records():
+            if record.line != line:
+                continue
+            cells = record.cells + [""] * (len(sheet.header) - len(record.cells))
+            kept, beyond = cells[: len(sheet.header)], cells[len(sheet.header) :]
+            out.writerow([*_without(kept, own), line, _spelt(faults, sheet.encoding), *beyond])
+            line, faults = next(refused, (0, ""))
+    unfinished.replace(path)
+
+
+def _without(cells: list[str], own: list[int]) -> list[str]:
+    return [cell for index, cell in enumerate(cells) if index not in own]
+
+
+def _spelt(text: str, encoding: str) -> str:
+    """Return a sentence as far as the file's encoding can hold it."""
+    return text.encode(encoding, "replace").decode(encoding)
