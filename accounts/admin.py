@@ -36,7 +36,7 @@ class AccountAdmin(ObligationAdmin):
     form = AccountForm
     narrowing = ("customer_id",)
     list_display = ("external_reference", "name", "customer_shown", "balance_shown", "changed")
-    list_select_related = ("customer",)
+    joined = ("biller", "customer")
     search_fields = ("external_reference", "name")
     search_help_text = "Reference, name or id, or a customer's id"
     sortable_by = ("external_reference", "name", "changed")

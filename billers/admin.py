@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -16,8 +15,9 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSelect2Widget
 
 from billers.acts import Act
+from billers.forms import JsonInput, VerbForm, currency_choices
 from billers.models import ApiKey, Biller, Mode
-from billers.staff import KeptAdmin, TenantAdmin, VerbForm, currency_choices, page_of
+from billers.staff import KeptAdmin, TenantAdmin, page_of
 
 
 def timezone_choices() -> list[tuple[str, str]]:
@@ -35,19 +35,30 @@ class BillerForm(VerbForm):
         choices=timezone_choices, initial="UTC", widget=UnfoldAdminSelect2Widget, help_text="Decides what “today” is."
     )
 
+    amount_limits = JsonInput(
+        required=False, help_text='Per currency, in minor units: {"ZAR": {"min_amount": 100, "max_amount": 500000}}.'
+    )
+
     class Meta:
         model = Biller
         fields = [
-            "name", "reference", "billing_model", "default_currency", "timezone", "underpayment_allowed",
-            "overpayment_allowed", "amount_limits",
-        ]  # fmt: skip
+            "name",
+            "reference",
+            "billing_model",
+            "default_currency",
+            "timezone",
+            "underpayment_allowed",
+            "overpayment_allowed",
+            "amount_limits",
+        ]
 
     def verb(self, act: Act) -> Biller:
-        fields = {name: value for name, value in self.cleaned_data.items() if name in self.Meta.fields}
+        fields = {**self.cleaned_data, "amount_limits": self.cleaned_data["amount_limits"] or {}}
         if self.instance._state.adding:
             return Biller.objects.found(**fields)[Mode.LIVE]
         for name, value in fields.items():
             setattr(self.instance, name, value)
+        self.instance.full_clean()
         act.update(self.instance, fields)
         return self.instance
 
@@ -134,9 +145,8 @@ class ApiKeyAdmin(TenantAdmin):
         allowed: bool = super().has_change_permission(request)
         return allowed and (key is None or key.revoked_at is None)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
-        queryset: QuerySet[ApiKey] = super().get_queryset(request)
-        return queryset.defer("digest")
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("digest")
 
     @display(label={"Works": "success", "Expired": "warning", "Revoked": "danger"})
     def state(self, key: ApiKey) -> str:
@@ -151,17 +161,24 @@ class ApiKeyAdmin(TenantAdmin):
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """Show the secret in this very answer: a redirect would have to keep it somewhere."""
         context = {
-            **self.admin_site.each_context(request), "opts": self.opts, "title": "The new key", "key": obj,
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "The new key",
+            "key": obj,
             "back": page_of(obj),
-        }  # fmt: skip
+        }
         return TemplateResponse(request, "console/key_issued.html", context)
 
     @action(description="Revoke", icon="block", variant=ActionVariant.DANGER, permissions=["revoke"])
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Revoke the key for good."""
-        key = self.get_object(request, object_id)
+        key = self.found(request, object_id)
         return self.confirmed(
-            request, key, lambda *_: ApiKey.objects.filter(pk=key.pk).revoke(timezone.now()),
-            title=f"Revoke the key {key}", effect="Whoever uses it is shut out within seconds. It cannot be undone.",
-            button="Revoke the key", done="The key is revoked.",
-        )  # fmt: skip
+            request,
+            key,
+            lambda *_: ApiKey.objects.filter(pk=key.pk).revoke(timezone.now()),
+            title=f"Revoke the key {key}",
+            effect="Whoever uses it is shut out within seconds. It cannot be undone.",
+            button="Revoke the key",
+            done="The key is revoked.",
+        )

@@ -23,7 +23,8 @@ class EstimatedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        rows = self.object_list.order_by()
+        rows: Any = self.object_list
+        rows = rows.order_by()
         counted: int = rows[: COUNTED + 1].count()
         if counted <= COUNTED:
             return counted
@@ -50,4 +51,6 @@ class IndexedChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = self.model_admin.prepared(list(self.result_list))
+        # There is no total of the table to compare with.
+        self.full_result_count = self.result_count
+        self.result_list: list[Any] = self.model_admin.prepared(list(self.result_list))

@@ -1,43 +1,33 @@
-"""How staff work on rows: the door to the verbs, the biller that is chosen, and lists that stay fast at any length."""
+"""The pages staff work on: records that stay, of the biller that is chosen, written through the verbs alone."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billers.acts import Act, perform
+from billers.acts import Act
+from billers.forms import Confirmation, act_as, add_refusal
 from billers.lists import EstimatedPaginator, IndexedChangeList
 from billers.models import Biller
 from core.ids import PrefixedIdField, decode
-from core.money import exponents
-from core.refusals import Refusal, Stale
+from core.refusals import Refusal
 
-T = TypeVar("T")
-
-ACTOR_LENGTH = 150
 CHOICES_SHOWN = 20
-
-
-def act_as(request: HttpRequest, biller: Biller, verb: Callable[[Act], T], reason: str | None = None) -> T:
-    """Run a verb for the signed-in member of staff, who stands in the audit trail with the reason given."""
-    actor = f"staff:{request.user.get_username()}"[:ACTOR_LENGTH]
-    return perform(biller, actor, verb, reason=reason or None, request_id=getattr(request, "request_id", None))
 
 
 def chosen_biller(request: HttpRequest) -> Biller | None:
     """Return the biller a page is about: the one its address names, else the last one chosen, else the first."""
     came_from = QueryDict(request.GET.get("_changelist_filters", ""))
-    for key in (request.GET.get("biller"), came_from.get("biller"), request.session.get("biller")):
+    keys: list[Any] = [request.GET.get("biller"), came_from.get("biller"), request.session.get("biller")]
+    for key in keys:
         if decode("blr", key) and (biller := Biller.objects.filter(pk=key).first()):
             request.session["biller"] = biller.pk
             return biller
@@ -58,51 +48,6 @@ def link_to(record: models.Model | None, text: object = None) -> str:
     )
 
 
-def currency_choices() -> list[tuple[str, str]]:
-    """Return the currencies of ISO 4217 that have a minor unit, after an empty choice."""
-    return [("", "—"), *((code, code) for code in sorted(exponents()))]
-
-
-def add_refusal(form: forms.BaseForm, refusal: Refusal) -> None:
-    """Say each reason beside the field it points at, or on top of the form."""
-    for reason in refusal.reasons:
-        field = reason.pointer.removeprefix("/")
-        form.add_error(field if field in form.fields else None, reason.detail)
-    if isinstance(refusal, Stale):
-        form.add_error(None, "Somebody has changed it since you opened it. Nothing was saved: open the page again.")
-
-
-class VerbForm(forms.ModelForm):
-    """A form whose last check is the verb itself: a refusal is one more error, and what was done is the instance."""
-
-    request: HttpRequest
-    biller: Biller
-
-    def verb(self, act: Act) -> models.Model:
-        """Do what the form asks for."""
-        raise NotImplementedError
-
-    def _post_clean(self) -> None:
-        if self.errors:
-            return
-        try:
-            self.instance = act_as(self.request, self.biller, self.verb, self.cleaned_data.get("reason"))
-        except Refusal as refusal:
-            add_refusal(self, refusal)
-        except ValidationError as invalid:
-            for field, errors in invalid.update_error_dict({}).items():
-                self.add_error(field if field in self.fields else None, errors)
-
-
-class Confirmation(forms.Form):
-    """The last word before something that cannot be undone."""
-
-    reason = forms.CharField(
-        max_length=500, widget=UnfoldAdminTextInputWidget, help_text="Kept in the audit trail beside your name."
-    )
-    version = forms.IntegerField(required=False, widget=forms.HiddenInput)
-
-
 class OwnTransaction(admin.ModelAdmin):
     """Pages whose verb opens its own transaction, so that what COMMIT refuses is still said in the form."""
 
@@ -113,7 +58,7 @@ class OwnTransaction(admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined, no-any-return]
+        return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
 
 
 class KeptAdmin(ModelAdmin, OwnTransaction):
@@ -131,23 +76,29 @@ class KeptAdmin(ModelAdmin, OwnTransaction):
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[IndexedChangeList]:
         return IndexedChangeList
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[str]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return (*self.readonly_fields, *(self.fixed_fields if obj else ()))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         key = unquote(object_id)
         if decode(self.model._meta.pk.prefix, key) is None:
             return None
-        related = self.get_queryset(request).select_related(*self.list_select_related or ())
-        found = self.prepared(list(related.filter(pk=key)))
+        found = self.prepared(list(self.get_queryset(request).filter(pk=key)))
         return found[0] if found else None
+
+    def found(self, request: HttpRequest, object_id: str) -> Any:
+        """Return the record an action is about."""
+        record = self.get_object(request, object_id)
+        if record is None:
+            raise Http404
+        return record
 
     def prepared(self, rows: list[Any]) -> list[Any]:
         """Bring the rows of a page everything its columns show, in a number of queries that does not grow with them."""
         return rows
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **options)
+        form: Any = super().get_form(request, obj, change=change, **options)
         form.request, form.biller = request, self.biller_of(request, obj)
         return form
 
@@ -163,14 +114,15 @@ class KeptAdmin(ModelAdmin, OwnTransaction):
         """Do nothing: the form's verb has saved it."""
 
     def confirmed(
-        self, request: HttpRequest, record: Any, verb: Callable[[Act, str, int | None], Any], **words: str
+        self, request: HttpRequest, record: Any, verb: Callable[[Act, str, set[int] | None], Any], **words: str
     ) -> HttpResponse:
         """Say what is about to happen, take the reason, and do it."""
         form = Confirmation(request.POST or None, initial={"version": getattr(record, "version", None)})
         if form.is_valid():
             reason, version = form.cleaned_data["reason"], form.cleaned_data["version"]
+            versions = None if version is None else {version}
             try:
-                act_as(request, record.biller, lambda act: verb(act, reason, version), reason)
+                act_as(request, record.biller, lambda act: verb(act, reason, versions), reason)
             except Refusal as refusal:
                 add_refusal(form, refusal)
             else:
@@ -196,6 +148,10 @@ class TenantAdmin(KeptAdmin):
     ordering = ("-created_at", "-id")
     list_filter_submit = True
     narrowing: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ("biller",)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related(*self.joined)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         biller = chosen_biller(request)
@@ -238,7 +194,7 @@ class TenantAdmin(KeptAdmin):
         rows = (
             self.get_queryset(request).filter(biller_id=biller) if decode("blr", biller) else self.model.objects.none()
         )
-        found, _ = self.get_search_results(request, rows, request.GET.get("term", ""))
+        found, _ = self.get_search_results(request, rows, request.GET.get("term", "").replace("\0", ""))
         results = [{"id": row.pk, "text": self.choice_label(row)} for row in found[:CHOICES_SHOWN]]
         return JsonResponse({"results": results, "pagination": {"more": False}})
 

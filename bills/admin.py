@@ -13,7 +13,8 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 
 from accounts.admin import AccountAdmin
 from accounts.models import Account
-from billers.staff import chosen_biller, currency_choices, link_to
+from billers.forms import currency_choices
+from billers.staff import chosen_biller, link_to
 from bills.models import Bill, Status
 from customers.admin import CustomerAdmin
 from customers.models import Customer
@@ -37,8 +38,15 @@ class BillForm(ObligationForm):
     class Meta:
         model = Bill
         fields = [
-            "external_reference", "currency", "amount_due", "amount_paid", "bill_date", "due_date", "description", "metadata",
-        ]  # fmt: skip
+            "external_reference",
+            "currency",
+            "amount_due",
+            "amount_paid",
+            "bill_date",
+            "due_date",
+            "description",
+            "metadata",
+        ]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -86,14 +94,22 @@ class BillAdmin(ObligationAdmin):
     narrowing = ("customer_id", "account_id")
     list_display = ("external_reference", "customer_shown", "due_shown", "paid_shown", "state", "due_date", "changed")
     list_filter = (StatusFilter, OverdueFilter, CurrencyFilter)
-    list_select_related = ("biller", "customer", "account")
+    joined = ("biller", "customer", "account")
     search_fields = ("external_reference",)
     search_help_text = "Reference or id, or the id of a customer or account"
     sortable_by = ("external_reference", "due_shown", "due_date", "changed")
     fixed_fields = (
-        "external_reference", "customer_shown", "account_shown", "state", "currency", "bill_date", "void_reason", "id",
-        "created_at", "changed",
-    )  # fmt: skip
+        "external_reference",
+        "customer_shown",
+        "account_shown",
+        "state",
+        "currency",
+        "bill_date",
+        "void_reason",
+        "id",
+        "created_at",
+        "changed",
+    )
     actions_detail = ("void",)
     about = (
         ("external_reference", "state"),
@@ -102,8 +118,7 @@ class BillAdmin(ObligationAdmin):
         "description",
     )
     about_new = (("customer", "account"), "external_reference", ("bill_date", "due_date"), "description")
-    money = (("amount_due", "amount_paid", "currency"), "reason")
-    money_new = (("currency", "amount_due", "amount_paid"), "reason")
+    money = money_new = ("currency", ("amount_due", "amount_paid"), "reason")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         fieldsets = super().get_fieldsets(request, obj)
@@ -119,13 +134,17 @@ class BillAdmin(ObligationAdmin):
     @action(description="Void", icon="block", variant=ActionVariant.DANGER, permissions=["void"])
     def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Void the bill for good."""
-        bill = self.get_object(request, object_id)
+        bill = self.found(request, object_id)
         asked = f"{shown(bill.amount_due, bill.currency)} of {self.choice_label(bill.customer)} is asked for no longer."
         return self.confirmed(
-            request, bill, lambda act, reason, version: Bill.objects.void(act, bill.pk, version=version, reason=reason),
-            title=f"Void bill {bill}", effect=f"{asked} A void bill takes no payment and no change. It cannot be undone.",
-            button="Void the bill", done="The bill is void.",
-        )  # fmt: skip
+            request,
+            bill,
+            lambda act, reason, versions: Bill.objects.void(act, bill.pk, versions=versions, reason=reason),
+            title=f"Void bill {bill}",
+            effect=f"{asked} A void bill takes no payment and no change. It cannot be undone.",
+            button="Void the bill",
+            done="The bill is void.",
+        )
 
     @display(description="customer")
     def customer_shown(self, bill: Bill) -> str:

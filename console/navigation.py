@@ -7,13 +7,19 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 
-def _item(title: str, icon: str, model: str) -> dict[str, Any]:
+def _item(title: str, icon: str, model: str, description: str) -> dict[str, Any]:
     app, name = model.split(".")
 
     def may_see(request: HttpRequest) -> bool:
         return request.user.has_perms([f"{app}.view_{name}"])
 
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{app}_{name}_changelist"), "permission": may_see}
+    return {
+        "title": title,
+        "icon": icon,
+        "description": description,
+        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "permission": may_see,
+    }
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
@@ -21,23 +27,36 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     return [
         {
             "items": [
-                _item("Customers", "group", "customers.customer"),
-                _item("Accounts", "account_balance_wallet", "accounts.account"),
-                _item("Bills", "receipt_long", "bills.bill"),
+                _item(
+                    "Customers",
+                    "group",
+                    "customers.customer",
+                    "Who is billed: contact data, balance, accounts and bills.",
+                ),
+                _item(
+                    "Accounts",
+                    "account_balance_wallet",
+                    "accounts.account",
+                    "Meters, policies, loans: what a customer is billed on.",
+                ),
+                _item("Bills", "receipt_long", "bills.bill", "Issue, correct and void bills; see what is overdue."),
             ]
         },
         {
             "title": "What happened",
             "separator": True,
-            "items": [_item("Ledger", "menu_book", "ledger.entry"), _item("Events", "notifications", "events.event")],
+            "items": [
+                _item("Ledger", "menu_book", "ledger.entry", "Every change of an amount: who, when and why."),
+                _item("Events", "notifications", "events.event", "What is told to billers when records change."),
+            ],
         },
         {
             "title": "Set-up",
             "separator": True,
             "items": [
-                _item("Billers", "storefront", "billers.biller"),
-                _item("API keys", "key", "billers.apikey"),
-                _item("Staff", "badge", "auth.user"),
+                _item("Billers", "storefront", "billers.biller", "Merchants, each in live and in test mode."),
+                _item("API keys", "key", "billers.apikey", "What opens a biller's data to its systems."),
+                _item("Staff", "badge", "auth.user", "Who may sign in here."),
             ],
         },
     ]

@@ -19,6 +19,10 @@ def obligation_models() -> dict[str, type[Obligation]]:
     return {model.kind: model for model in Obligation.__subclasses__()}
 
 
+def _currency(entry: Entry) -> str | None:
+    return getattr(entry.subject, "currency", None)
+
+
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
     """The ledger: every change of an amount, by whom and why. Nobody changes it."""
@@ -43,9 +47,9 @@ class EntryAdmin(ReadOnlyAdmin):
             return queryset.filter(pk=term), False
         keys = [key for prefix in PREFIXES.values() if (key := decode(prefix, term))]
         if not keys and (biller := chosen_biller(request)):
-            for model in obligation_models().values():
+            for kind, model in obligation_models().items():
                 named = model._default_manager.filter(biller_id=biller.pk, external_reference=term)
-                keys += [key for pk in named.values_list("pk", flat=True) if (key := decode(model._meta.pk.prefix, pk))]
+                keys += [key for pk in named.values_list("pk", flat=True) if (key := decode(PREFIXES[kind], pk))]
         return queryset.filter(obligation_id__in=keys), False
 
     def prepared(self, rows: list[Any]) -> list[Any]:
@@ -67,8 +71,8 @@ class EntryAdmin(ReadOnlyAdmin):
 
     @display(description="change")
     def amount_shown(self, entry: Entry) -> str:
-        return shown(entry.amount, entry.subject and entry.subject.currency)
+        return shown(entry.amount, _currency(entry))
 
     @display(description="amount after it")
     def total_shown(self, entry: Entry) -> str:
-        return shown(entry.total, entry.subject and entry.subject.currency)
+        return shown(entry.total, _currency(entry))

@@ -1,8 +1,7 @@
 """How staff write amounts and correct what is owed."""
 
-import json
 import re
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -11,7 +10,6 @@ from django.urls import reverse
 from rest_framework.exceptions import ValidationError as ShapeError
 from unfold.widgets import (
     UnfoldAdminAutocompleteWidget,
-    UnfoldAdminExpandableTextareaWidget,
     UnfoldAdminSelect2Widget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
@@ -19,9 +17,10 @@ from unfold.widgets import (
 
 from api.fields import Metadata
 from billers.acts import Act
+from billers.forms import JsonInput, VerbForm, currency_choices
 from billers.models import Biller
 from billers.payment_rules import NAMES
-from billers.staff import TenantAdmin, VerbForm, currency_choices
+from billers.staff import TenantAdmin
 from core.ids import decode
 from core.money import MAX_AMOUNT, display, exponents, is_currency
 
@@ -72,19 +71,12 @@ class AmountInput(forms.CharField):
         super().__init__(max_length=20, widget=UnfoldAdminTextInputWidget({"inputmode": "decimal"}), **options)
 
 
-class MetadataInput(forms.JSONField):
+class MetadataInput(JsonInput):
     """The metadata of a record, in the shape the API takes."""
-
-    widget = UnfoldAdminExpandableTextareaWidget
 
     def __init__(self) -> None:
         super().__init__(
             required=False, help_text='Text by text, at most 10 keys: {"route": "17", "clerk": "N. Dlamini"}.'
-        )
-
-    def prepare_value(self, value: Any) -> Any:
-        return (
-            json.dumps(value, ensure_ascii=False, indent=2) if isinstance(value, dict) else super().prepare_value(value)
         )
 
     def clean(self, value: Any) -> dict[str, str]:
@@ -93,8 +85,6 @@ class MetadataInput(forms.JSONField):
             Metadata().run_validation(metadata)
         except ShapeError as error:
             raise ValidationError(_sentences(error.detail)) from error
-        if not all(_is_storable(text) for pair in metadata.items() for text in pair):
-            raise ValidationError("No NUL character and no half of a surrogate pair.")
         return dict(metadata)
 
 
@@ -102,10 +92,6 @@ def _sentences(detail: Any) -> list[str]:
     if isinstance(detail, dict):
         return [f"{key}: {sentence}" for key, value in detail.items() for sentence in _sentences(value)]
     return [str(sentence) for sentence in detail]
-
-
-def _is_storable(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class RecordWidget(UnfoldAdminAutocompleteWidget):
@@ -131,11 +117,12 @@ class RecordInput(forms.ModelChoiceField):
 
     def __init__(self, model: type[models.Model], **options: Any) -> None:
         super().__init__(model._default_manager.none(), **options)
+        self.model = model
 
     def within(self, biller: Biller) -> None:
         """Offer the records of one biller."""
-        opts = self.queryset.model._meta
-        self.queryset = self.queryset.model._default_manager.filter(biller_id=biller.pk)
+        opts = self.model._meta
+        self.queryset = self.model._default_manager.filter(biller_id=biller.pk)
         address = reverse(f"admin:{opts.app_label}_{opts.model_name}_choices", args=[biller.pk])
         self.widget.attrs["data-ajax--url"] = address
 
@@ -161,7 +148,7 @@ class ObligationForm(VerbForm):
     creates: str
     parents: tuple[str, ...] = ()
 
-    currency = forms.TypedChoiceField(
+    currency: forms.ChoiceField = forms.TypedChoiceField(
         choices=currency_choices, required=False, empty_value=None, widget=UnfoldAdminSelect2Widget
     )
     min_amount = AmountInput(required=False, label="Minimum payment")
@@ -182,10 +169,11 @@ class ObligationForm(VerbForm):
         record = self.instance
         if record._state.adding:
             for name in self.parents:
-                self.fields[name].within(self.biller)
+                cast("RecordInput", self.fields[name]).within(self.biller)
         else:
             for name in self.parents:
                 del self.fields[name]
+            self.fields["expected_version"].required = True
             rules = record.payment_rules
             self.initial["expected_version"] = record.version
             for name in self.amounts:
@@ -212,12 +200,13 @@ class ObligationForm(VerbForm):
     def verb(self, act: Act) -> models.Model:
         values = self.cleaned_data
         rules = {name: values[name] for name in NAMES}
-        fields = {name: values[name] for name in self.Meta.fields if name in values} | {"payment_rules": rules}
-        records = self._meta.model._default_manager
+        model = self._meta.model
+        fields = {field.name: values[field.name] for field in model._meta.concrete_fields if field.name in values}
+        fields["payment_rules"], records = rules, model._default_manager
         if self.instance._state.adding:
             fields |= {name: values[name] and values[name].pk for name in self.parents}
             given = {name: value for name, value in fields.items() if value is not None}
             return getattr(records, self.creates)(act, **given)
         # Metadata merges: what was taken out of the form is taken out of the record.
         fields["metadata"] = {**dict.fromkeys(self.instance.metadata), **fields["metadata"]}
-        return records.amend(act, self.instance.pk, version=values["expected_version"], **fields)
+        return records.amend(act, self.instance.pk, versions={values["expected_version"]}, **fields)

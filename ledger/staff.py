@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from django.contrib.admin.utils import display_for_value, label_for_field, lookup_field
+from django.contrib.admin.utils import display_for_field, display_for_value, label_for_field, lookup_field
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import reverse
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from billers.staff import TenantAdmin
+from billers.staff import TenantAdmin, link_to
 from core.ids import PrefixedIdField, decode
 from core.money import exponents
 from ledger.forms import shown
@@ -39,12 +40,12 @@ class Table:
         key = record.pk if named else decode(record._meta.pk.prefix, record.pk)
         rows = self.model._default_manager.filter(biller_id=record.biller_id, **{self.by: key}).order_by(*self.newest)
         listed = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
-        found = page.prepared(list(rows.select_related(*page.list_select_related or ())[: TABLE_LENGTH + 1]))
+        found = page.prepared(list(rows.select_related(*page.joined)[: TABLE_LENGTH + 1]))
         return {
             "title": opts.verbose_name_plural,
             "table": {
                 "headers": [label_for_field(name, self.model, page) for name in self.columns],
-                "rows": [[_cell(page, name, row) for name in self.columns] for row in found[:TABLE_LENGTH]],
+                "rows": [self._row(page, row) for row in found[:TABLE_LENGTH]],
             },
             "has_more": len(found) > TABLE_LENGTH,
             "all": f"{listed}?biller={record.biller_id}&{self.by}={key}",
@@ -53,16 +54,29 @@ class Table:
             "empty": self.empty,
         }
 
+    def _row(self, page: Any, row: models.Model) -> list[str]:
+        first, *others = (_cell(page, name, row) for name in self.columns)
+        return [link_to(row, first), *others]
+
 
 def _cell(page: Any, name: str, row: models.Model) -> str:
-    _, _, value = lookup_field(name, row, page)
+    """Return a cell as the list of its model shows it."""
+    field, shown_by, value = lookup_field(name, row, page)
+    if field is not None:
+        return str(display_for_field(value, field, ""))
+    if label := getattr(shown_by, "label", {}).get(value):
+        return render_to_string("unfold/helpers/label.html", {"text": value, "type": label})
     return str(display_for_value(value, ""))
 
 
 LEDGER = Table(
-    Entry, "obligation_id", ("created_at", "kind", "amount_shown", "total_shown", "actor", "reason"),
-    "No ledger entries: its amount has never changed.", newest=("-sequence",), addable=False,
-)  # fmt: skip
+    Entry,
+    "obligation_id",
+    ("created_at", "kind", "amount_shown", "total_shown", "actor", "reason"),
+    "No ledger entries: its amount has never changed.",
+    newest=("-sequence",),
+    addable=False,
+)
 
 
 class CurrencyFilter(DropdownFilter):
@@ -82,7 +96,7 @@ class ObligationAdmin(TenantAdmin):
     """What can be paid, with the ledger under its amount."""
 
     change_form_outer_after_template = "console/tables.html"
-    list_filter = (CurrencyFilter,)
+    list_filter: ClassVar[Any] = (CurrencyFilter,)
     about: tuple[Any, ...]
     about_new: tuple[Any, ...]
     money: tuple[Any, ...] = (("currency", "balance"), "reason")
