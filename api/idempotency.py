@@ -24,6 +24,7 @@ _CLAIM = f"""
     INSERT INTO api_idempotencykey (scope_id, key, fingerprint, headers) SELECT %s, %s, %s, '{{}}' FROM moment
     ON CONFLICT DO NOTHING RETURNING true
 """  # noqa: S608 a statement of ours
+_KEEP = "UPDATE api_idempotencykey SET status = %s, headers = %s, body = %s WHERE scope_id = %s AND key = %s"
 
 
 class Replayed(Exception):  # noqa: N818 an answer, not an error
@@ -81,9 +82,8 @@ class Claim:
     def keep(self, answer: HttpResponse) -> None:
         """Remember the answer, in the transaction of its effect."""
         headers = {name: answer.headers[name] for name in ("ETag", "Location") if name in answer.headers}
-        IdempotencyKey.objects.filter(scope_id=self.scope_id, key=self.key).update(
-            status=answer.status_code, headers=headers, body=answer.content
-        )
+        with connection.cursor() as cursor:
+            cursor.execute(_KEEP, [answer.status_code, json.dumps(headers), answer.content, self.scope_id, self.key])
 
     def _said_before(self) -> Exception:
         first = IdempotencyKey.objects.get(scope_id=self.scope_id, key=self.key)

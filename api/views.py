@@ -144,11 +144,8 @@ class RecordViewSet(ListViewSet):
     def retrieve(self, request: Request, key: str) -> HttpResponse:
         """Answer one record, by our id or the biller's reference."""
         expanded = self.expanded(self.asked(*(["expand"] if self.answer.parents else [])))
-        found = (
-            self.rows().named(key).values(*self.answer.columns_with(expanded), "version")[:1]
-            if is_reference(key)
-            else []
-        )
+        columns = (*self.answer.columns_with(expanded), "version")
+        found = self.verbs.values_of(self.biller.pk, key, columns) if is_reference(key) else []
         for row in found:
             version = row["version"]
             if is_known(request, version):

@@ -17,10 +17,12 @@ from django.db import IntegrityError, OperationalError, connection, models, tran
 
 from billers.models import Biller
 from core.refusals import ParentMissing, Reason, ReferenceTaken, RuleBroken, explain
+from core.statements import insert
 
 T = TypeVar("T")
 
 _RETRIES = 3
+_MOST_ROWS = 1000  # PostgreSQL takes 65,535 parameters in one statement
 _TRANSIENT = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 
 
@@ -99,8 +101,9 @@ class Act:
 
     def finish(self) -> None:
         """Insert what was left."""
-        for model, rows in self._left.items():
-            model._default_manager.bulk_create(rows)
+        for rows in self._left.values():
+            for start in range(0, len(rows), _MOST_ROWS):
+                insert(rows[start : start + _MOST_ROWS])
 
 
 def perform(

@@ -4,13 +4,14 @@ The shape (a single UUIDv7 key, composite references over `(biller_id, …)`, up
 set it) makes a cross-tenant child impossible today and lets the tables be distributed by `biller_id` later.
 """
 
+from functools import cache
 from typing import Any, Self
 
 from django.db import connections, models
-from django.db.models import sql
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
 
-from core.ids import decode
+from core.ids import decode, new_id
+from core.statements import Prepared, insert, update_sql
 from core.text import REFERENCE_LENGTH
 
 
@@ -67,19 +68,22 @@ class Tenanted(models.Model):
     class Meta:
         abstract = True
 
+    def _do_insert(self, manager: Any, using: Any, fields: Any, returning_fields: Any, raw: bool) -> list[Any]:
+        return insert([self], [field.column for field in returning_fields])
+
     def _do_update(  # type: ignore[override] # the stubs describe Django 6
         self, base_qs: Any, using: Any, pk_val: Any, values: Any, update_fields: Any, forced_update: bool
     ) -> bool:
         """Update this row within its biller, and read back what the database decided."""
-        query = base_qs.filter(pk=pk_val, biller_id=self.biller_id).query.chain(sql.UpdateQuery)
-        query.add_update_fields([value for value in values if value[0].attname != "biller_id"])
-        statement, parameters = query.get_compiler(using).as_sql()
-        if not statement:
-            return base_qs.filter(pk=pk_val, biller_id=self.biller_id).exists()
-        columns = self.decided_by_database or ("biller_id",)
-        quote = connections[using].ops.quote_name
-        with connections[using].cursor() as cursor:
-            cursor.execute(f"{statement} RETURNING {', '.join(map(quote, columns))}", parameters)
+        changed = [(field, value) for field, _, value in values if field.attname != "biller_id"]
+        columns = tuple(field.column for field, _ in changed)
+        statement = update_sql(type(self), columns, self.decided_by_database or ("biller_id",))
+        connection = connections[using]
+        parameters = [field.get_db_prep_save(value, connection) for field, value in changed]
+        key: list[Any] = [self._meta.get_field(name) for name in ("biller", "id")]
+        parameters += [field.get_db_prep_value(getattr(self, field.attname), connection) for field in key]
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
             row = cursor.fetchone()
         if row is None:
             return False
@@ -93,15 +97,50 @@ class RecordQuerySet(TenantQuerySet):
 
     def named(self, key: str) -> Self:
         """Return the row that `key` names, an id before a reference (so at most two rows, the id's first)."""
-        prefix = self.model._meta.pk.prefix
-        if decode(prefix, key) is None:
+        if not self._is_id(key):
             return self.filter(external_reference=key)
         is_id = models.Case(models.When(pk=key, then=0), default=1)
         return self.filter(models.Q(pk=key) | models.Q(external_reference=key)).order_by(is_id)
 
+    def values_of(self, biller_id: str, key: str, columns: tuple[str, ...]) -> models.QuerySet[Any]:
+        """Return these columns of what a biller's `key` names, by a statement composed once."""
+        return _reading(self.model, columns, by_id=self._is_id(key))(biller_id, key)
+
+    def hold(self, biller_id: str, key: str) -> Any:
+        """Lock and return what a biller's `key` names, or None, by a statement composed once."""
+        return next(iter(_holding(self.model, by_id=self._is_id(key))(biller_id, key)), None)
+
+    def _is_id(self, key: str) -> bool:
+        return decode(_prefix(self.model), key) is not None
+
     def locked(self) -> Self:
         """Lock the rows until COMMIT, in the order of their ids, without hindering inserts that point at them."""
         return self.select_for_update(no_key=True, of=("self",))
+
+
+def _prefix(model: Any) -> str:
+    prefix: str = model._meta.pk.prefix
+    return prefix
+
+
+def _samples(model: Any, *, by_id: bool) -> tuple[str, str]:
+    return new_id("blr"), new_id(_prefix(model) if by_id else "sample")
+
+
+@cache
+def _reading(model: Any, columns: tuple[str, ...], *, by_id: bool) -> Prepared:
+    rows = model._default_manager
+    return Prepared(
+        lambda biller_id, key: rows.for_biller(biller_id).named(key).values(*columns)[:1], *_samples(model, by_id=by_id)
+    )
+
+
+@cache
+def _holding(model: Any, *, by_id: bool) -> Prepared:
+    rows = model._default_manager
+    return Prepared(
+        lambda biller_id, key: rows.for_biller(biller_id).named(key).locked()[:1], *_samples(model, by_id=by_id)
+    )
 
 
 class Record(Tenanted):

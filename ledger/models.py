@@ -151,7 +151,7 @@ class ObligationQuerySet(RecordQuerySet):
             Missing: this biller has none.
             Stale: it is not at this version any more.
         """
-        return self.required(self.for_biller(act.biller).named(key).locked().first(), key, versions)
+        return self.required(self.hold(act.biller.pk, key), key, versions)
 
     def required(self, record: Any, key: str, versions: Versions = None) -> Any:
         """Return the record, or refuse because it is absent or at another version."""
