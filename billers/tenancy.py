@@ -104,11 +104,13 @@ class RecordQuerySet(TenantQuerySet):
 
     def values_of(self, biller_id: str, key: str, columns: tuple[str, ...]) -> models.QuerySet[Any]:
         """Return these columns of what a biller's `key` names, by a statement composed once."""
-        return _reading(self.model, columns, by_id=self._is_id(key))(biller_id, key)
+        model: Any = self.model
+        return _reading(model, columns, by_id=self._is_id(key))(biller_id, key)
 
     def hold(self, biller_id: str, key: str) -> Any:
         """Lock and return what a biller's `key` names, or None, by a statement composed once."""
-        return next(iter(_holding(self.model, by_id=self._is_id(key))(biller_id, key)), None)
+        model: Any = self.model
+        return next(iter(_holding(model, by_id=self._is_id(key))(biller_id, key)), None)
 
     def _is_id(self, key: str) -> bool:
         return decode(_prefix(self.model), key) is not None
