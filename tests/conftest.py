@@ -1,0 +1,84 @@
+"""What most tests need: two billers, and a caller of the API for each kind of key."""
+
+import json
+
+import pytest
+from django.test import Client
+
+from api.authentication import key_ring
+from billers.models import ApiKey, Biller
+
+
+class Api:
+    """A caller of the API with one key."""
+
+    def __init__(self, key):
+        self.key = key
+        self.client = Client(raise_request_exception=False)
+
+    def call(self, method, path, body=None, **headers):
+        """Send a request; bytes and text go as they are, everything else as JSON."""
+        content = body if isinstance(body, bytes | str) else b"" if body is None else json.dumps(body).encode()
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.key:
+            headers.setdefault("Authorization", f"Bearer {self.key}")
+        content_type = headers.pop("Content-Type", "application/json")
+        return self.client.generic(method, path, content, content_type=content_type, headers=headers)
+
+    def get(self, path, **headers):
+        return self.call("GET", path, **headers)
+
+    def post(self, path, body=None, **headers):
+        return self.call("POST", path, body, **headers)
+
+    def put(self, path, body=None, **headers):
+        return self.call("PUT", path, body, **headers)
+
+    def patch(self, path, body=None, **headers):
+        return self.call("PATCH", path, body, **headers)
+
+
+@pytest.fixture(autouse=True)
+def _forgetful_key_ring():
+    """No test meets a caller that another one's database knew."""
+    key_ring.forget()
+
+
+@pytest.fixture
+def pair(db):
+    """One biller in live and test mode."""
+    return Biller.objects.found(name="Acme Water", reference="acme")
+
+
+@pytest.fixture
+def biller(pair):
+    return pair["live"]
+
+
+@pytest.fixture
+def test_biller(pair):
+    return pair["test"]
+
+
+@pytest.fixture
+def other(db):
+    """Another biller, whose data nobody else may see."""
+    return Biller.objects.found(name="Other School", reference="other")["live"]
+
+
+@pytest.fixture
+def api_for():
+    """Make a caller with a new key of a biller."""
+    return lambda biller, **key: Api(ApiKey.objects.issue(biller, **key)[1])
+
+
+@pytest.fixture
+def api(api_for, biller):
+    """A caller with a write key of `biller`."""
+    return api_for(biller)
+
+
+@pytest.fixture
+def nobody():
+    """A caller without a key."""
+    return Api(None)
