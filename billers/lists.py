@@ -44,6 +44,10 @@ class EstimatedPaginator(Paginator):
 class IndexedChangeList(ChangeList):
     """A list in an order that an index has: one column, then the id in the same direction."""
 
+    def get_ordering_field(self, field_name: Any) -> Any:
+        sortable = self.sortable_by is None or field_name in self.sortable_by
+        return super().get_ordering_field(field_name) if sortable else None
+
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         first = super().get_ordering(request, queryset)[0]
         descends = first.startswith("-") if isinstance(first, str) else first.descending

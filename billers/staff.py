@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 
 from billers.acts import Act
 from billers.forms import Confirmation, act_as, add_refusal
-from billers.lists import EstimatedPaginator, IndexedChangeList
+from billers.lists import COUNTED, EstimatedPaginator, IndexedChangeList
 from billers.models import Biller
 from core.ids import PrefixedIdField, decode
 from core.refusals import Refusal
@@ -195,8 +195,11 @@ class TenantAdmin(KeptAdmin):
         rows = (
             self.get_queryset(request).filter(biller_id=biller) if decode("blr", biller) else self.model.objects.none()
         )
-        found, _ = self.get_search_results(request, rows, request.GET.get("term", "").replace("\0", ""))
-        results = [{"id": row.pk, "text": self.choice_label(row)} for row in found[:CHOICES_SHOWN]]
+        if term := request.GET.get("term", "").replace("\0", ""):
+            found, _ = self.get_search_results(request, rows, term)
+            # Found first and sorted then: asked at once, the planner may walk all rows, newest first, for a rare word.
+            rows = rows.filter(pk__in=found.order_by().values("pk")[:COUNTED])
+        results = [{"id": row.pk, "text": self.choice_label(row)} for row in rows[:CHOICES_SHOWN]]
         return JsonResponse({"results": results, "pagination": {"more": False}})
 
     @staticmethod
