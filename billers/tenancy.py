@@ -10,6 +10,7 @@ from typing import Any, Self
 from django.db import connections, models
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
 
+from core.documents import DocumentField
 from core.ids import decode, new_id
 from core.statements import Prepared, insert, update_sql
 from core.text import REFERENCE_LENGTH
@@ -151,12 +152,12 @@ class Record(Tenanted):
     external_reference = models.CharField(
         max_length=REFERENCE_LENGTH, help_text="The biller's own name for the record; unique, never changed."
     )
-    payment_rules = models.JSONField(
+    payment_rules = DocumentField(
         default=dict,
         blank=True,
         help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
     )
-    metadata = models.JSONField(default=dict, blank=True, help_text="At most 10 keys, text to text.")
+    metadata = DocumentField(default=dict, blank=True, help_text="At most 10 keys, text to text.")
     version = models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag.")
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
     updated_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)

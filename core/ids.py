@@ -4,6 +4,7 @@ Python and the wire see the prefixed text; PostgreSQL sees the 16 bytes of a UUI
 """
 
 import os
+import threading
 import time
 import uuid
 from functools import partial
@@ -21,11 +22,20 @@ _WIDTH = 22
 _TOO_LARGE = 1 << 128
 
 
+_last_stamp = 0
+_stamping = threading.Lock()
+
+
 def uuid7() -> uuid.UUID:
-    """Return a UUIDv7: 48 bits of milliseconds, then 74 random bits."""
-    noise = int.from_bytes(os.urandom(10), "big")
-    stamp = (time.time_ns() // 1_000_000) << 80
-    return uuid.UUID(int=stamp | 0x7 << 76 | (noise >> 68) << 64 | 0b10 << 62 | noise & (1 << 62) - 1)
+    """Return a UUIDv7: 60 bits of time, in 4096ths of a millisecond, then 62 random bits.
+
+    One process's ids rise, however fast they are made: what happened to a record keeps its order.
+    """
+    global _last_stamp  # noqa: PLW0603 the one place that remembers
+    with _stamping:
+        _last_stamp = stamp = max(time.time_ns() * 4096 // 1_000_000, _last_stamp + 1)
+    noise = int.from_bytes(os.urandom(8), "big") >> 2
+    return uuid.UUID(int=(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | noise)
 
 
 def encode(prefix: str, value: uuid.UUID) -> str:

@@ -6,7 +6,7 @@ from ledger.agreement import agreement
 class Migration(migrations.Migration):
     """What the ORM cannot say: the root of the tenant's keys, and COMMIT's look at the ledger."""
 
-    dependencies = [("customers", "0001_initial"), ("ledger", "0001_initial")]
+    dependencies = [("billers", "0002_audit_context"), ("customers", "0001_initial"), ("ledger", "0001_initial")]
 
     operations = [
         migrations.RunSQL(

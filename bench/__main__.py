@@ -1,0 +1,168 @@
+"""`make bench`: ratios of one run, against plain DRF and against pgbench."""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "billing_project.settings")
+
+import django
+
+django.setup()
+
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+from rich.console import Console
+from rich.table import Table
+
+from bench import floor
+from bench.client import Request, http, rate
+from bench.loading import load, new_biller, scratch_database, settle
+from bench.serving import served, url_of_scratch
+from billing_project.database.server import PrivateServer
+
+TARGETS = {"get": 3.5, "list of 100": 2.5, "patch": 2.0, "composite create": 4.0}
+FLOOR_TARGET = 0.25
+FLAT = 1.5
+TOKEN = "7777777"
+
+console = Console()
+
+
+def composite(reference: str) -> str:
+    """Return a bill under a new account under a new customer."""
+    customer = {"external_reference": f"C{reference}", "name": "John Doe", "phone": "+27821234567"}
+    account = {"external_reference": f"A{reference}", "name": "Primary Account", "customer": customer}
+    body = {"external_reference": f"B{reference}", "currency": "ZAR", "amount_due": 2000, "account": account}
+    return json.dumps({**body, "due_date": "2026-12-31", "description": "Water and electricity"})
+
+
+def requests(key: str, bills: int, run: str) -> dict[str, Request]:
+    """Return the measured requests; `run` keeps the references of two runs apart."""
+    return {
+        "get": lambda n: http("GET", f"/billing/bills/INV-{n * 7919 % bills}", key),
+        "list of 100": lambda n: http("GET", "/billing/bills?limit=100", key),
+        "patch": lambda n: http(
+            "PATCH", f"/billing/bills/INV-{n * 7919 % bills}", key, json.dumps({"amount_paid": n % 90 + 1})
+        ),
+        "composite create": lambda n: http(
+            "POST", "/billing/bills", key, composite(f"{run}-{n}"), Idempotency_Key=f"{run}-{n}"
+        ),
+    }
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Print ours beside plain DRF and beside pgbench."""
+    with scratch_database("billing_bench"):
+        biller, key = new_biller("bench")
+        load(biller, 0, arguments.bills)
+        settle()
+        database = {"DATABASE_URL": url_of_scratch()}
+        found: dict[tuple[str, str], list[float]] = {}
+        with (
+            served("billing_project.wsgi:application", database) as ours,
+            served("bench.plain.wsgi:application", database) as plain,
+        ):
+            ports = {"ours": ours, "plain": plain}
+            for turn in range(-1, arguments.rounds):
+                for name in TARGETS:
+                    for who, port in ports.items():
+                        request = requests(key, arguments.bills, f"{who}{turn}")[name]
+                        reached = rate(port, request, arguments.seconds)
+                        if turn >= 0:  # the first turn warms up
+                            found.setdefault((name, who), []).append(reached)
+                            console.print(f"  {name:17} {who:6} {reached:8.0f}/s", style="dim")
+                if turn >= 0:
+                    for name, tps in floors(key, arguments).items():
+                        found.setdefault((name, "floor"), []).append(tps)
+        report(found)
+
+
+def floors(key: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Return what pgbench reaches with the statements of a create and a patch."""
+    server = None if settings.DATABASE_URL else PrivateServer.at(Path(settings.DATA_DIR)).binaries().folder
+    pgbench = floor.pgbench_beside(server)
+    if pgbench is None:
+        console.print("pgbench is not installed: no floor.")
+        return {}
+    caller = Client(headers={"Authorization": f"Bearer {key}"})
+    token = f"{TOKEN}{time.time_ns() % 10**9}"
+    caller.get("/billing/bills/INV-1")
+    floor.fresh_from_now()
+    time.sleep(0.01)
+    with floor.captured() as statements:
+        answer = caller.post(
+            "/billing/bills", composite(token), content_type="application/json", headers={"Idempotency-Key": token}
+        )
+    if answer.status_code != 201:  # noqa: PLR2004
+        raise RuntimeError(answer.content.decode())
+    sql = floor.script(statements, token)
+    return {"composite create": floor.rate(pgbench, sql, time.time_ns() // 10**6, max(2, round(arguments.seconds)))}
+
+
+def report(found: dict[tuple[str, str], list[float]]) -> None:
+    """Print the medians and what they make of the targets."""
+    table = Table("", "ours /s", "plain DRF /s", "ratio", "target", "pgbench /s", "of the floor", "target", "")
+    for name, target in TARGETS.items():
+        ours, plain = (statistics.median(found[name, who]) for who in ("ours", "plain"))
+        ratio = statistics.median([a / b for a, b in zip(found[name, "ours"], found[name, "plain"], strict=True)])
+        cells = [f"{ours:.0f}", f"{plain:.0f}", f"{ratio:.2f}", f"{target:.1f}"]
+        met = ratio >= target
+        if (name, "floor") in found:
+            tps = statistics.median(found[name, "floor"])
+            cells += [f"{tps:.0f}", f"{ours / tps:.0%}", f"{FLOOR_TARGET:.0%}"]
+            met = met and ours / tps >= FLOOR_TARGET
+        else:
+            cells += ["", "", ""]
+        table.add_row(name, *cells, "met" if met else "missed")
+    console.print(table)
+
+
+def growth(arguments: argparse.Namespace) -> None:
+    """Print how get, list and create change from ten thousand bills to millions, one biller holding half."""
+    medians: dict[str, list[float]] = {}
+    with scratch_database("billing_growth"):
+        biller, key = new_biller("half")
+        others = [new_biller(f"other{n}")[0] for n in range(10)]
+        loaded = 0
+        for size in (10_000, arguments.growth):
+            load(biller, loaded // 2, size // 2 - loaded // 2)
+            for place, other in enumerate(others):
+                share = (size - loaded) // 20
+                load(other, 10**9 * (place + 1) + loaded // 20, share)
+            loaded = size
+            settle()
+            with served("billing_project.wsgi:application", {"DATABASE_URL": url_of_scratch()}) as port:
+                for name, request in requests(key, size // 2, f"g{size}").items():
+                    if name != "patch":
+                        measured = [rate(port, request, arguments.seconds) for _ in range(arguments.rounds + 1)][1:]
+                        medians.setdefault(name, []).append(statistics.median(measured))
+    table = Table("", "10,000 bills", f"{arguments.growth:,} bills", "slower by", "")
+    for name, (small, large) in medians.items():
+        slower = small / large
+        table.add_row(name, f"{small:.0f}/s", f"{large:.0f}/s", f"{slower:.2f}×", "flat" if slower <= FLAT else "grows")
+    console.print(table)
+
+
+def main(words: list[str]) -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--bills", type=int, default=20_000, help="loaded before measuring (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="medians are of so many (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--growth", type=int, metavar="BILLS", help="measure growth to so many bills instead")
+    arguments = parser.parse_args(words)
+    measure: Callable[[Any], None] = growth if arguments.growth else compare
+    measure(arguments)
+    connection.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
