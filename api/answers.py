@@ -10,8 +10,7 @@ from rest_framework import serializers
 
 from billers.models import Biller
 from core.money import MAX_AMOUNT
-
-Row = dict[str, Any]
+from core.statements import Row
 
 
 class Answer(serializers.Serializer):

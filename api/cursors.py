@@ -13,11 +13,10 @@ from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, Tuple
 
 from api.problems import invalid_parameter
 from core.ids import decode
+from core.statements import Row, read
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _rows_from(
         part = _ordered(part, sort, without_value=without_value, backwards=backwards)
         if position is not None and (position.value is None) == without_value:
             part = _beyond(part, sort, position)
-        rows += part.values(*columns)[: count - len(rows)]
+        rows += read(part.values(*columns)[: count - len(rows)])
         if len(rows) >= count:
             break
     return rows

@@ -6,9 +6,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "billing_project.settings")
 
@@ -101,7 +99,7 @@ def floors(key: str, arguments: argparse.Namespace) -> dict[str, float]:
         answer = caller.post(
             "/billing/bills", composite(token), content_type="application/json", headers={"Idempotency-Key": token}
         )
-    if answer.status_code != 201:  # noqa: PLR2004
+    if answer.status_code != 201:
         raise RuntimeError(answer.content.decode())
     sql = floor.script(statements, token)
     return {"composite create": floor.rate(pgbench, sql, time.time_ns() // 10**6, max(2, round(arguments.seconds)))}
@@ -147,7 +145,9 @@ def growth(arguments: argparse.Namespace) -> None:
     table = Table("", "10,000 bills", f"{arguments.growth:,} bills", "slower by", "")
     for name, (small, large) in medians.items():
         slower = small / large
-        table.add_row(name, f"{small:.0f}/s", f"{large:.0f}/s", f"{slower:.2f}×", "flat" if slower <= FLAT else "grows")
+        table.add_row(
+            name, f"{small:.0f}/s", f"{large:.0f}/s", f"{slower:.2f} times", "flat" if slower <= FLAT else "grows"
+        )
     console.print(table)
 
 
@@ -159,8 +159,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--growth", type=int, metavar="BILLS", help="measure growth to so many bills instead")
     arguments = parser.parse_args(words)
-    measure: Callable[[Any], None] = growth if arguments.growth else compare
-    measure(arguments)
+    (growth if arguments.growth else compare)(arguments)
     connection.close()
 
 

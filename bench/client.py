@@ -1,7 +1,7 @@
-"""A client that is cheaper than what it measures: threads with one raw, persistent connection each."""
+"""A client that is cheaper than what it measures: raw, persistent connections in one thread."""
 
+import selectors
 import socket
-import threading
 import time
 from collections.abc import Callable
 from itertools import count
@@ -22,53 +22,49 @@ def http(method: str, path: str, key: str, body: str = "", **headers: str) -> by
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
+class Conversation:
+    """One connection: a request, its whole answer, the next request."""
+
+    def __init__(self, port: int, request: Request) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.request = request
+        self.received = b""
+        self.awaited = 0
+
+    def ask(self) -> None:
+        """Send the next request."""
+        self.received, self.awaited = b"", 0
+        self.socket.sendall(self.request(next(_serial)))
+
+    def hear(self) -> bool:
+        """Read what has come; tell whether the answer is whole. Anything but 2xx ends the run."""
+        part = self.socket.recv(262144)
+        if not part:
+            raise ConnectionError("The server closed the connection.")
+        self.received += part
+        if not self.awaited and (end := self.received.find(b"\r\n\r\n")) >= 0:
+            head = self.received[:end].lower()
+            if b" 2" not in head[:12]:
+                raise RuntimeError(self.received.decode())
+            self.awaited = end + 4 + int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        return bool(self.awaited) and len(self.received) >= self.awaited
+
+
 def rate(port: int, request: Request, seconds: float) -> float:
-    """Return how many requests a second are answered with 2xx; anything else ends the run."""
-    answered = [0] * CLIENTS
-    failures: list[BaseException] = []
-    until = time.perf_counter() + seconds
-
-    def drive(place: int) -> None:
-        try:
-            with socket.create_connection(("127.0.0.1", port)) as connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                while time.perf_counter() < until:
-                    connection.sendall(request(next(_serial)))
-                    _expect_success(connection)
-                    answered[place] += 1
-        except BaseException as failure:  # noqa: BLE001 told below, by the thread that waits
-            failures.append(failure)
-
-    threads = [threading.Thread(target=drive, args=(place,)) for place in range(CLIENTS)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return sum(answered) / (time.perf_counter() - started)
-
-
-def _expect_success(connection: socket.socket) -> None:
-    received = connection.recv(65536)
-    while b"\r\n\r\n" not in received:
-        received += _more(connection)
-    head, _, body = received.partition(b"\r\n\r\n")
-    if b" 2" not in head[:12]:
-        raise RuntimeError(received.decode())
-    lower = head.lower()
-    if b"content-length:" in lower:
-        length = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
-        while len(body) < length:
-            body += _more(connection)
-    else:
-        while not body.endswith(b"0\r\n\r\n"):
-            body += _more(connection)
-
-
-def _more(connection: socket.socket) -> bytes:
-    received = connection.recv(65536)
-    if not received:
-        raise ConnectionError("The server closed the connection.")
-    return received
+    """Return how many requests a second are answered, over `CLIENTS` connections."""
+    answered = 0
+    with selectors.DefaultSelector() as ready:
+        conversations = [Conversation(port, request) for _ in range(CLIENTS)]
+        started = time.perf_counter()
+        for conversation in conversations:
+            ready.register(conversation.socket, selectors.EVENT_READ, conversation)
+            conversation.ask()
+        while (now := time.perf_counter()) < started + seconds:
+            for found, _ in ready.select(timeout=5):
+                if found.data.hear():
+                    answered += 1
+                    found.data.ask()
+        for conversation in conversations:
+            conversation.socket.close()
+    return answered / (now - started)

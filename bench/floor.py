@@ -9,7 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,9 @@ def script(statements: list[Statement], token: str) -> str:
     known: dict[uuid.UUID, int] = {}
     lines = ["\\set n :n + 1", "\\set m :n * 64 + :client_id", "BEGIN;"]
     for sql, params in statements:
-        expressions = iter([_expression(param, token, known) for param in params])
-        composed = re.sub(r"%s", lambda _: next(expressions), sql.replace("%%", "%"))
+        composed = sql.replace("%%", "%")
+        for param in params:
+            composed = composed.replace("%s", _expression(param, token, known), 1)
         lines.append(" ".join(composed.split()) + ";")
     return "\n".join([*lines, "COMMIT;", ""])
 
@@ -53,10 +54,8 @@ def _expression(param: Any, token: str, fresh: dict[uuid.UUID, int]) -> str:
     match param:
         case Jsonb():
             return f"{_text(json.dumps(param.obj, default=str), token)}::jsonb"
-        case None:
-            return "NULL"
-        case bool() | int():
-            return str(param)
+        case None | bool() | int():
+            return "NULL" if param is None else str(param)
         case uuid.UUID():
             if not _is_fresh(param):
                 return f"'{param}'::uuid"
@@ -64,10 +63,7 @@ def _expression(param: Any, token: str, fresh: dict[uuid.UUID, int]) -> str:
             return f"(lpad(to_hex(:m::bigint), 30, '0') || lpad(to_hex({place}), 2, '0'))::uuid"
         case bytes():
             return f"'\\x{param.hex()}'::bytea"
-        case date() | datetime():
-            return f"'{param.isoformat()}'"
-        case _:
-            return _text(str(param), token)
+    return _text(str(param), token)
 
 
 _since: list[datetime] = []

@@ -15,21 +15,21 @@ BILLS_A_CUSTOMER = 5
 # Ids rise with the serial, as the time in real ones does.
 _ID = "(lpad(to_hex({kind}), 4, '0') || lpad(to_hex({serial}::bigint), 28, '0'))::uuid"
 _CUSTOMERS = f"""
-    INSERT INTO customers_customer (id, biller_id, external_reference, name, email, phone, payment_rules, metadata,
-        version, entry_count)
+    INSERT INTO customers_customer (id, biller_id, external_reference, name, email, phone, payment_rules,
+        metadata, version, entry_count)
     SELECT {_ID.format(kind=1, serial="s")}, %(biller)s, 'C-' || s, 'Customer ' || s, 'c' || s || '@example.com',
         '+27' || (820000000 + s), '{{}}', '{{}}', 1, 0
     FROM generate_series(%(first)s / {BILLS_A_CUSTOMER}, (%(last)s - 1) / {BILLS_A_CUSTOMER}) AS s ON CONFLICT DO NOTHING
-"""  # noqa: S608
+"""
 _BILLS = f"""
-    INSERT INTO bills_bill (id, biller_id, customer_id, external_reference, currency, amount_due, amount_paid, bill_date,
-        due_date, description, payment_rules, metadata, version, entry_count, created_at)
+    INSERT INTO bills_bill (id, biller_id, customer_id, external_reference, currency, amount_due, amount_paid,
+        bill_date, due_date, description, payment_rules, metadata, version, entry_count, created_at)
     SELECT {_ID.format(kind=3, serial="s")}, %(biller)s, {_ID.format(kind=1, serial=f"(s / {BILLS_A_CUSTOMER})")},
         'INV-' || s, 'ZAR', 100 + s %% 100000, 0, date '2026-01-01' + (s %% 300)::int,
         date '2026-02-01' + (s %% 300)::int, 'Water and electricity', '{{}}', '{{}}', 1, 0,
         timestamptz '2026-01-01' + s * interval '1 second'
     FROM generate_series(%(first)s::bigint, %(last)s - 1) AS s
-"""  # noqa: S608
+"""
 
 
 @contextmanager

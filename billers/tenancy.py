@@ -12,7 +12,7 @@ from django.db.models.fields.related_descriptors import ForwardManyToOneDescript
 
 from core.documents import DocumentField
 from core.ids import decode, new_id
-from core.statements import Prepared, insert, update_sql
+from core.statements import Prepared, Row, insert, update_sql
 from core.text import REFERENCE_LENGTH
 
 
@@ -103,15 +103,15 @@ class RecordQuerySet(TenantQuerySet):
         is_id = models.Case(models.When(pk=key, then=0), default=1)
         return self.filter(models.Q(pk=key) | models.Q(external_reference=key)).order_by(is_id)
 
-    def values_of(self, biller_id: str, key: str, columns: tuple[str, ...]) -> models.QuerySet[Any]:
+    def values_of(self, biller_id: str, key: str, columns: tuple[str, ...]) -> list[Row]:
         """Return these columns of what a biller's `key` names, by a statement composed once."""
         model: Any = self.model
-        return _reading(model, columns, by_id=self._is_id(key))(biller_id, key)
+        return _reading(model, columns, by_id=self._is_id(key)).rows(biller_id, key)
 
     def hold(self, biller_id: str, key: str) -> Any:
         """Lock and return what a biller's `key` names, or None, by a statement composed once."""
         model: Any = self.model
-        return next(iter(_holding(model, by_id=self._is_id(key))(biller_id, key)), None)
+        return next(iter(_holding(model, by_id=self._is_id(key)).objects(biller_id, key)), None)
 
     def _is_id(self, key: str) -> bool:
         return decode(_prefix(self.model), key) is not None

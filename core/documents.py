@@ -1,5 +1,6 @@
 """JSON columns that are mostly empty."""
 
+import json
 from typing import Any
 
 from django.db import models
@@ -8,7 +9,11 @@ from django.db import models
 class DocumentField(models.JSONField):
     """A JSON object; an empty one, which most rows hold, is read without parsing."""
 
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+    def reader(self, value: str | None) -> dict[str, Any] | None:
+        """Return the object that the database's text means."""
         if value == "{}":
             return {}
-        return super().from_db_value(value, expression, connection)
+        return None if value is None else json.loads(value)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return self.reader(value)

@@ -100,8 +100,12 @@ class PrefixedIdField(_UUIDField):
             options.pop("editable", None)
         return name, path, [self.prefix, *args], options
 
-    def from_db_value(self, value: uuid.UUID | None, *_: object) -> str | None:
+    def reader(self, value: uuid.UUID | None) -> str | None:
+        """Return the prefixed form of what the database holds."""
         return None if value is None else encode(self.prefix, value)
+
+    def from_db_value(self, value: uuid.UUID | None, *_: object) -> str | None:
+        return self.reader(value)
 
     def to_python(self, value: Any) -> Any:
         if value is None:

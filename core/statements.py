@@ -16,6 +16,49 @@ from django.db.utils import DEFAULT_DB_ALIAS
 
 from core.ids import as_uuid
 
+Row = dict[str, Any]
+
+
+class Reading:
+    """How the rows of a `values()` query become dictionaries: the ORM's own conversions, looked up once."""
+
+    def __init__(self, compiler: Any) -> None:
+        columns = [column for column, *_ in compiler.select]
+        self.names = tuple(compiler.query.values_select)
+        self.conversions = [
+            (self.names[place], _conversion(converters, column, compiler.connection))
+            for place, (converters, column) in compiler.get_converters(columns).items()
+        ]
+
+    def rows(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """Run the query and return its rows."""
+        with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+            cursor.execute(sql, parameters)
+            rows = [dict(zip(self.names, row, strict=True)) for row in cursor.fetchall()]
+        for name, convert in self.conversions:
+            for row in rows:
+                row[name] = convert(row[name])
+        return rows
+
+
+def _conversion(converters: Sequence[Any], column: Any, connection: Any) -> Callable[[Any], Any]:
+    if len(converters) == 1 and (reader := getattr(column.target, "reader", None)):
+        return reader
+
+    def convert(value: Any) -> Any:
+        for converter in converters:
+            value = converter(value, column, connection)
+        return value
+
+    return convert
+
+
+def read(queryset: QuerySet[Any]) -> list[Row]:
+    """Return the rows of a `values()` query of plain columns."""
+    compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
+    sql, parameters = compiler.as_sql()
+    return Reading(compiler).rows(sql, parameters)
+
 
 class Prepared:
     """A query whose SQL is composed once.
@@ -26,26 +69,34 @@ class Prepared:
 
     def __init__(self, build: Callable[..., QuerySet[Any]], *samples: str) -> None:
         self._queryset = build(*samples)
-        self._compiler = self._queryset.query.get_compiler(DEFAULT_DB_ALIAS)
+        self._compiler: Any = self._queryset.query.get_compiler(DEFAULT_DB_ALIAS)
         self._sql, parameters = self._compiler.as_sql()
-        self._converters = self._compiler.get_converters([column for column, *_ in self._compiler.select or ()])
+        self._reading = Reading(self._compiler) if self._queryset.query.values_select else None
         places: dict[Any, tuple[int, bool]] = {sample: (index, False) for index, sample in enumerate(samples)}
         places |= {named: (index, True) for index, sample in enumerate(samples) if (named := as_uuid(sample))}
         self._slots = [places.get(parameter, parameter) for parameter in parameters]
 
-    def __call__(self, *arguments: str) -> QuerySet[Any]:
+    def rows(self, *arguments: str) -> list[Row]:
+        """Return what a `values()` query finds with these arguments."""
+        if self._reading is None:
+            raise TypeError("This query is not of values().")
+        return self._reading.rows(self._sql, self._parameters(arguments))
+
+    def objects(self, *arguments: str) -> QuerySet[Any]:
         """Return the query with these arguments; it can be iterated, not refined."""
-        parameters = tuple(
-            slot if not isinstance(slot, tuple) else as_uuid(arguments[slot[0]]) if slot[1] else arguments[slot[0]]
-            for slot in self._slots
-        )
+        parameters = self._parameters(arguments)
         compiler = copy(self._compiler)
         compiler.connection = connections[DEFAULT_DB_ALIAS]
         compiler.as_sql = lambda *_, **__: (self._sql, parameters)
-        compiler.get_converters = lambda _: self._converters
         queryset = self._queryset.all()
         queryset.query.get_compiler = lambda *_, **__: compiler  # type: ignore[method-assign]
         return queryset
+
+    def _parameters(self, arguments: Sequence[str]) -> tuple[Any, ...]:
+        return tuple(
+            slot if not isinstance(slot, tuple) else as_uuid(arguments[slot[0]]) if slot[1] else arguments[slot[0]]
+            for slot in self._slots
+        )
 
 
 def insert(rows: Sequence[models.Model], returning: Sequence[str] = ()) -> list[tuple[Any, ...]]:
