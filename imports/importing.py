@@ -25,7 +25,8 @@ from imports import checking, refused, settling, writing
 from imports.columns import Layout, Options
 from imports.models import Import, Phase
 from imports.reading import Sheet, Unreadable
-from imports.staging import Stage, rows, run, stored
+from imports.staging import Stage, acquaint, rows, run, stored
+from ledger.models import Entry
 
 CHUNK = 20_000
 _PATIENCE_MINUTES = 10
@@ -37,6 +38,13 @@ _COUNTS = (
     *("created", "updated", "unchanged"),
     *("customers_created", "customers_updated", "accounts_created", "accounts_updated"),
 )
+_TABLES = (*checking.TABLES.values(), Bill._meta.db_table, Entry._meta.db_table)
+_AS_CHUNK = """
+    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+        set_config('synchronous_commit', 'off', true)
+"""
+"""A chunk walks indexes, whatever the statistics say of tables that grow under it. Nor need each wait for the disk: a
+crash loses a chunk together with its cursor, and the commit that ends the import waits for all of them."""
 _VALUES = ("name", "email", "phone", "currency", "balance", "metadata")
 
 Progress = Callable[[str, int, int], None]
@@ -66,6 +74,7 @@ class BillImport:
         Raises:
             Unreadable: the file breaks off or is no text; nothing was written.
         """
+        acquaint(_TABLES)
         facts = {"file_name": self.sheet.name[:255], "options": self.options.facts}
         if self.dry:
             self.imported = Import(biller=self.biller, **facts)
@@ -89,6 +98,7 @@ class BillImport:
         size = CHUNK
         while self.imported.phase not in self._ends:
             try:
+                acquaint(_TABLES)
                 self._in_turn(self._chunk(size))
                 size = min(size * 2, CHUNK)
             except Refusal as refusal:
@@ -180,8 +190,7 @@ class BillImport:
             if last is None:
                 self.imported.phase, self.imported.cursor = _NEXT[phase], 0
             else:
-                # The tables grow under plans made while they were small: walk the indexes, whatever the statistics say.
-                run("SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
+                run(_AS_CHUNK)
                 chunk = self._parameters | {"first": self.imported.cursor + 1, "last": last}
                 self._write_parents(act, parent, chunk) if parent else self._write_bills(act, chunk)
                 self.imported.cursor = last

@@ -17,6 +17,8 @@ from imports.models import Import
 from imports.reading import Record
 
 BATCH = 5_000
+_GROWTH = 4
+_WORK_MEMORY = "64MB"
 
 _TABLES = """
 CREATE UNLOGGED TABLE staged_line (
@@ -103,14 +105,31 @@ def uuid7(prefix: str, number: str) -> str:
     )
 
 
+def acquaint(tables: Iterable[str]) -> None:
+    """Let the planner know tables that have outgrown what it knows of them.
+
+    It takes a table it never looked at for a small one, where any index that begins with the biller will do; and then
+    every lookup, every check at COMMIT too, reads all rows of the biller.
+    """
+    outgrown = """
+        SELECT FROM pg_class WHERE oid = %(table)s::regclass AND pg_relation_size(oid) > 0
+            AND (reltuples <= 0 OR pg_relation_size(oid) > %(growth)s * relpages * current_setting('block_size')::bigint)
+    """
+    for table in tables:
+        if rows(outgrown, {"table": table, "growth": _GROWTH}):
+            run(f"ANALYZE {table} (biller_id)")
+
+
 def stored(table: str, alias: str, key: str) -> str:
     """Return SQL that looks the biller's row of a table up by an index, once for each row beside it.
 
-    The planner is not left to choose: its statistics know nothing of the rows that this import has just written, and a
-    plan made for a biller without bills reads all of them again for every line. So the lookup is fenced by OFFSET, and
-    the biller's id comes from a subquery, which is estimated as any biller's and not as this one's.
+    The planner is not left to choose: it knows nothing of the rows that were just written, and takes a new biller for
+    one without any. So the lookup is fenced by OFFSET, and the biller's id comes from a subquery, which is estimated as
+    any biller's and not as this one's.
     """
-    return f"LATERAL (SELECT * FROM {table} WHERE biller_id = (SELECT %(biller)s::uuid) AND {key} OFFSET 0) AS {alias}"
+    return f"""
+        LATERAL (SELECT * FROM {table} WHERE biller_id = (SELECT %(biller)s::uuid) AND {key} OFFSET 0) AS {alias}
+    """
 
 
 class Stage:
@@ -124,8 +143,8 @@ class Stage:
         """Let statements of this transaction find the stage's tables by their plain names."""
         run(
             "SELECT set_config('search_path', %(stage)s || ',' || current_setting('search_path'), true),"
-            " set_config('jit', 'off', true)",
-            {"stage": self.name},
+            " set_config('work_mem', %(memory)s, true), set_config('jit', 'off', true)",
+            {"stage": self.name, "memory": _WORK_MEMORY},
         )
 
     def set_up(self) -> None:

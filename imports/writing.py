@@ -120,7 +120,8 @@ def create_parents(parent: str, columns: list[str], chunk: dict[str, Any], *, ev
         **({"customer_id": "staged.customer_id"} if parent == "account" else {}),
     }
     told = _told({name: (f"new.{name}", "NULL") for name in columns}) if events else "NULL"
-    posted = f", posted AS ({_entries(parent, 'balance', '(SELECT *, 0 AS was, 0 AS entries FROM new) AS change')})"
+    entries = _entries(parent, "balance", "(SELECT *, 0 AS was, 0 AS entries FROM new) AS change")
+    posted = f", posted AS ({entries})" if "balance" in columns else ""
     found = rows(
         f"""
         WITH new AS (
@@ -129,8 +130,8 @@ def create_parents(parent: str, columns: list[str], chunk: dict[str, Any], *, ev
             LEFT JOIN {stored(TABLES[parent], "stored", "id = staged.id")} ON true
             WHERE staged.position BETWEEN %(first)s AND %(last)s AND stored.id IS NULL
             ORDER BY staged.position
-            RETURNING *
-        ) {posted if "balance" in columns else ""}
+            RETURNING {"*" if events else "id, external_reference" + (", balance" if posted else "")}
+        ) {posted}
         SELECT id, external_reference, {told} FROM new
         """,
         chunk,
@@ -197,10 +198,11 @@ def create_bills(chunk: dict[str, Any], beside: str, *, events: bool) -> Written
             line.description
         FROM accepted_line AS line
         LEFT JOIN staged_account AS account ON account.external_reference = line.account_external_reference
-        LEFT JOIN staged_customer AS customer ON customer.external_reference = line.customer_external_reference
+        LEFT JOIN staged_customer AS customer ON line.account_external_reference IS NULL
+            AND customer.external_reference = line.customer_external_reference
         {beside}
         WHERE {_IN_CHUNK} AND bill.id IS NULL ORDER BY line.line
-        RETURNING *
+        RETURNING {"*" if events else "id, amount_paid"}
     """
     posted = _entries("bill", "amount_paid", "(SELECT *, 0 AS was, 0 AS entries FROM new) AS change")
     if not events:
