@@ -31,6 +31,7 @@ check: setup ## Lint, types, the direction of imports, migrations and deployment
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MANAGE) makemigrations --check --dry-run
+	$(MANAGE) openapi --check
 	$(PRODUCTION) $(MANAGE) check --deploy --fail-level WARNING
 
 bench: setup ## Measure the served API against its floors, as ratios in one run

@@ -25,14 +25,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "billing_project.settings")
 
-import django  # noqa: E402 the path comes first
+import django
 
 django.setup()
 
-from django.core.management import call_command  # noqa: E402
-from django.db import DatabaseError, connection  # noqa: E402
+from django.core.management import call_command
+from django.db import DatabaseError, connection
 
-from billers.models import Biller  # noqa: E402
+from billers.models import Biller
 
 TABLES = ("customers_customer", "accounts_account", "bills_bill", "ledger_entry")
 EVENTS = ("events_event", "imports_import")
@@ -160,7 +160,8 @@ def main() -> None:
         connection.creation.destroy_test_db(name, verbosity=0)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(
-        f"import_bills runs at {times['bare COPY'] / times['import_bills']:.0%} of a bare COPY; {peak:.0f} MB at its peak"
+        f"import_bills runs at {times['bare COPY'] / times['import_bills']:.0%} of a bare COPY; "
+        f"{peak:.0f} MB at its peak"
     )
 
 

@@ -19,7 +19,8 @@ _CUSTOMERS = f"""
         metadata, version, entry_count)
     SELECT {_ID.format(kind=1, serial="s")}, %(biller)s, 'C-' || s, 'Customer ' || s, 'c' || s || '@example.com',
         '+27' || (820000000 + s), '{{}}', '{{}}', 1, 0
-    FROM generate_series(%(first)s / {BILLS_A_CUSTOMER}, (%(last)s - 1) / {BILLS_A_CUSTOMER}) AS s ON CONFLICT DO NOTHING
+    FROM generate_series(%(first)s / {BILLS_A_CUSTOMER}, (%(last)s - 1) / {BILLS_A_CUSTOMER}) AS s
+    ON CONFLICT DO NOTHING
 """
 _BILLS = f"""
     INSERT INTO bills_bill (id, biller_id, customer_id, external_reference, currency, amount_due, amount_paid,

@@ -236,8 +236,11 @@ REST_FRAMEWORK: dict[str, Any] = {
     "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "OAS_VERSION": "3.1.1",
+    "TITLE": "Billing API",
+    "DESCRIPTION": "Customers, accounts, bills and their ledger. Amounts are integers in the currency's minor unit.",
+    "VERSION": "0.1.0",
+    "POSTPROCESSING_HOOKS": ["api.schema.add_health"],
 }
 
 # --- The console ------------------------------------------------------------------------------------------------------

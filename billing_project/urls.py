@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from accounts.views import AccountViewSet
-from api import schema, views
+from api import pages, views
 from bills.views import BillViewSet
 from customers.views import CustomerViewSet
 from ledger.views import EntryViewSet
@@ -26,9 +26,9 @@ urlpatterns = [
     path("billing/bills/<str:key>", BillViewSet.as_view(RECORD)),
     path("billing/bills/<str:key>/void", BillViewSet.as_view({"post": "void"})),
     path("billing/entries", EntryViewSet.as_view({"get": "list"})),
-    path("openapi.json", schema.document),
-    path("docs", schema.docs),
-    path("problems/<slug:code>", schema.problem_page),
+    path("openapi.json", pages.document),
+    path("docs", pages.docs),
+    path("problems/<slug:code>", pages.problem_page),
     path("health/live", views.live),
     path("health/ready", views.ready),
     re_path(r"^(?:billing|partner)(?:/|$)", views.nowhere),

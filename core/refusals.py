@@ -84,15 +84,20 @@ def explain(error: IntegrityError, drafts: Drafts) -> Refusal | None:
     name = getattr(diagnosis, "constraint_name", None) or ""
     if taken := [*_taken(drafts)]:
         return ReferenceTaken(*taken)
-    rule = _named().get(name)
+    rule = named().get(name)
     if rule is None:
         return None
     reasons = [*_broken(drafts, conflicts=_is_conflict(rule))] or [Reason(name, _sentence(rule))]
     return Conflict(*reasons) if _is_conflict(rule) else RuleBroken(*reasons)
 
 
+def rules() -> dict[str, str]:
+    """Return the sentence of every rule the database holds, by its public code."""
+    return {name: _sentence(rule) for name, rule in named().items()}
+
+
 @cache
-def _named() -> dict[str, models.BaseConstraint | Rule]:
+def named() -> dict[str, models.BaseConstraint | Rule]:
     """Return every rule of the database by its public name."""
     rules: dict[str, models.BaseConstraint | Rule] = {}
     for model in apps.get_models():

@@ -113,7 +113,8 @@ def acquaint(tables: Iterable[str]) -> None:
     """
     outgrown = """
         SELECT FROM pg_class WHERE oid = %(table)s::regclass AND pg_relation_size(oid) > 0
-            AND (reltuples <= 0 OR pg_relation_size(oid) > %(growth)s * relpages * current_setting('block_size')::bigint)
+            AND (reltuples <= 0
+                OR pg_relation_size(oid) > %(growth)s * relpages * current_setting('block_size')::bigint)
     """
     for table in tables:
         if rows(outgrown, {"table": table, "growth": _GROWTH}):

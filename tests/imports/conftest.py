@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -59,7 +60,7 @@ class Outcome:
     @property
     def errors(self):
         """The refused rows, as the file of errors tells them."""
-        with open(self.errors_path, encoding="utf-8", newline="") as file:
+        with Path(self.errors_path).open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
     def codes(self):

@@ -50,7 +50,11 @@ def test_the_retailers_invoices_give_the_golden_figures_and_a_second_run_changes
     run = bring(file, *UCI, "--errors", errors)
     assert run.code == 1
     assert run.report == {
-        **{"read": 25900, "created": 18528, "updated": 0, "unchanged": 0, "rejected": 7372},
+        "read": 25900,
+        "created": 18528,
+        "updated": 0,
+        "unchanged": 0,
+        "rejected": 7372,
         "customers": {"created": 4337, "updated": 0},
         "accounts": {"created": 4345, "updated": 0},
         "totals": {"GBP": {"amount_due": 890872663, "amount_paid": 0}},

@@ -1,0 +1,66 @@
+"""Every public problem code, with the sentence that explains it."""
+
+from core.refusals import rules
+
+OWN = {
+    # The request itself
+    "invalid_request": "The request is malformed; `errors` lists everything that is wrong with it.",
+    "invalid_json": "The body is not strict JSON: UTF-8, no duplicate keys, no NaN, no NUL, at most 32 levels deep.",
+    "invalid_parameter": "A query parameter cannot be read.",
+    "unknown_parameter": "There is no such query parameter here; `detail` names those there are.",
+    "repeated_parameter": "A query parameter stands twice.",
+    "invalid_cursor": "The cursor is not one of this list and order.",
+    "invalid_limit": "A limit is 1 to 100.",
+    "invalid_sort": "The list cannot be sorted by this field.",
+    "request_too_large": "The body is larger than the limit.",
+    "unsupported_media_type": "Bodies are application/json in UTF-8.",
+    "not_acceptable": "Answers are application/json.",
+    "method_not_allowed": "The method is not offered at this address.",
+    "not_found": "There is nothing at this address.",
+    # Fields of a body
+    "required": "The field is required.",
+    "null": "The field cannot be null.",
+    "invalid_type": "The value is of another type than the field's.",
+    "too_long": "The text is longer than the field allows.",
+    "out_of_range": "The amount is outside the field's range.",
+    "unknown_field": "There is no such field.",
+    "read_only": "The field is ours to set.",
+    "not_updatable": "The field cannot be changed.",
+    "invalid_reference": "A reference is 1 to 255 printable characters without a blank at either end.",
+    "reference_mismatch": "The body's external_reference differs from the path's.",
+    "invalid_email": "The value is no e-mail address.",
+    "invalid_phone": "The value is no telephone number in E.164.",
+    "invalid_currency": "The value is no ISO 4217 code in upper case with a minor unit.",
+    "invalid_date": "The value is no date, YYYY-MM-DD.",
+    "too_many_keys": "Metadata holds at most 10 keys.",
+    "invalid_metadata_key": "A metadata key is 1 to 40 characters.",
+    "invalid_metadata_value": "A metadata value is text of at most 500 characters.",
+    "customer_given_twice": "The customer stands both beside the account and in it.",
+    # Keys
+    "api_key_required": "The request carries no API key.",
+    "invalid_api_key": "The API key is unknown.",
+    "api_key_revoked": "The API key has been revoked.",
+    "api_key_expired": "The API key has expired.",
+    "api_key_out_of_scope": "The API key may read, not write.",
+    # Idempotency and concurrency
+    "idempotency_key_required": "The call needs an Idempotency-Key.",
+    "invalid_idempotency_key": "An Idempotency-Key is 1 to 255 of A-Z a-z 0-9 _ -.",
+    "idempotency_key_reused": "The Idempotency-Key was used for another request.",
+    "idempotency_in_progress": "The same request is being worked on; ask again for its answer.",
+    "stale": "The record has changed since the version that If-Match names.",
+    # Records
+    "customer_not_found": "There is no such customer.",
+    "account_not_found": "There is no such account.",
+    "bill_not_found": "There is no such bill.",
+    "external_reference_taken": "The external reference is in use; `existing_id` says by which record.",
+    "account_of_another_customer": "The account belongs to another customer than the one named.",
+    "bill_without_account": "The bill hangs on its customer, not on an account.",
+    # Us
+    "unavailable": "The service cannot answer now; repeat the request with the same Idempotency-Key.",
+    "internal_error": "Something broke on our side.",
+}
+
+
+def sentence(code: str) -> str | None:
+    """Return the sentence of a code: our own, or that of the constraint or rule it names."""
+    return OWN.get(code) or rules().get(code)

@@ -1,0 +1,34 @@
+"""Pages about the API: its document, the page that shows it, and what a problem code means."""
+
+from functools import cache
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from api.codes import sentence
+
+DOCUMENT = settings.BASE_DIR / "docs" / "openapi.json"
+
+
+@cache
+def _document() -> bytes:
+    return DOCUMENT.read_bytes()
+
+
+def document(request: HttpRequest) -> HttpResponse:
+    """Answer the committed OpenAPI document; `make check` keeps it equal to the code."""
+    return HttpResponse(_document(), content_type="application/json")
+
+
+def docs(request: HttpRequest) -> HttpResponse:
+    """Show the document."""
+    return render(request, "api/docs.html")
+
+
+def problem_page(request: HttpRequest, code: str) -> HttpResponse:
+    """Answer what a problem code means; the address is the `type` of the problem."""
+    told = sentence(code)
+    if told is None:
+        raise Http404
+    return HttpResponse(f"{code}\n\n{told}\n", content_type="text/plain; charset=utf-8")
