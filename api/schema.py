@@ -95,7 +95,7 @@ class Schema(AutoSchema):
     def get_summary(self) -> str:
         return ACTIONS[self._action][1]
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]
         return str(getattr(self.view, self._action).__doc__ or "")
 
     def get_tags(self) -> list[str]:

@@ -49,7 +49,10 @@ class Migration(migrations.Migration):
                         help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
                     ),
                 ),
-                ("metadata", core.documents.DocumentField(blank=True, default=dict, help_text="At most 10 keys, text to text.")),
+                (
+                    "metadata",
+                    core.documents.DocumentField(blank=True, default=dict, help_text="At most 10 keys, text to text."),
+                ),
                 (
                     "version",
                     models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag."),
@@ -109,7 +112,10 @@ class Migration(migrations.Migration):
                         help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
                     ),
                 ),
-                ("metadata", core.documents.DocumentField(blank=True, default=dict, help_text="At most 10 keys, text to text.")),
+                (
+                    "metadata",
+                    core.documents.DocumentField(blank=True, default=dict, help_text="At most 10 keys, text to text."),
+                ),
                 (
                     "version",
                     models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag."),
