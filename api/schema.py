@@ -23,10 +23,10 @@ ACTIONS = {
     "create": ("create", "Create"),
     "retrieve": ("get", "Get one by id or external reference"),
     "partial_update": ("update", "Change the fields that are sent"),
-    "put": ("put", "Create or update by external reference"),
+    "upsert": ("put", "Create or update by external reference"),
     "void": ("void", "Void for good"),
 }
-SHAPES = {"create": "create_shape", "put": "put_shape", "partial_update": "patch_shape", "void": "void_shape"}
+SHAPES = {"create": "create_shape", "upsert": "put_shape", "partial_update": "patch_shape", "void": "void_shape"}
 
 TEXT: Node = {"type": "string"}
 HEADERS: dict[str, Node] = {
@@ -89,7 +89,7 @@ class Schema(AutoSchema):
     view: Any
 
     def get_operation_id(self) -> str:
-        by_query = "_by_query" if self._action == "put" and "{key}" not in self.path else ""
+        by_query = "_by_query" if self._action == "upsert" and "{key}" not in self.path else ""
         return f"{self._collection}_{ACTIONS[self._action][0]}{by_query}"
 
     def get_summary(self) -> str:
@@ -116,16 +116,16 @@ class Schema(AutoSchema):
     def _get_parameters(self) -> list[Node]:
         found = [_header("X-Request-Id", "Echoed; made when absent.")]
         if "{key}" in self.path:
-            what = "The biller's external reference" if self._action == "put" else "Our id or the external reference"
+            what = "The biller's external reference" if self._action == "upsert" else "Our id or the external reference"
             found.append({"name": "key", "in": "path", "required": True, "description": what, "schema": TEXT})
-        elif self._action == "put":
+        elif self._action == "upsert":
             found.append({**_query("external_reference", TEXT), "required": True})
         if self._writes:
             required = self._action == "void"
             found.append(
                 {**_header("Idempotency-Key", "Repeat safely.", r"^[A-Za-z0-9_-]{1,255}$"), "required": required}
             )
-        if self._action in {"put", "partial_update", "void"}:
+        if self._action in {"upsert", "partial_update", "void"}:
             found.append(_header("If-Match", "The version the change is meant for."))
         if self._action == "retrieve":
             found.append(_header("If-None-Match", "The version at hand: 304 when it is current."))
@@ -169,7 +169,7 @@ class Schema(AutoSchema):
         else:
             record = self._answer()
             replays = ["ETag", "Idempotent-Replayed"]
-            if self._action in {"create", "put"}:
+            if self._action in {"create", "upsert"}:
                 answers["201"] = _answer("Created.", record, [*replays, "Location"])
             if self._action != "create":
                 answers["200"] = _answer("The record.", record, replays if self._writes else ["ETag"])
@@ -188,7 +188,7 @@ class Schema(AutoSchema):
         }
         if self._action == "list":
             found[400] += ["invalid_limit", "invalid_sort", "invalid_cursor"]
-        elif self._action not in {"create", "put"}:
+        elif self._action not in {"create", "upsert"}:
             found[404] = missing
         if self._writes:
             found[400] += [*SHAPE_CODES, "invalid_idempotency_key"]

@@ -137,7 +137,7 @@ class RecordViewSet(ListViewSet):
     def create(self, request: Request) -> HttpResponse:
         """Create a record, and its parents where the body describes new ones."""
         self.asked()
-        fields = self.create_shape.run_validation(request.data)
+        fields = self.create_shape.run_validation(self.body())
         create = getattr(self.verbs, self.create_verb)
         return self.write(lambda act: (create(act, **fields), True))
 
@@ -160,11 +160,12 @@ class RecordViewSet(ListViewSet):
         """Change the fields that are sent."""
         self.asked()
         versions = expected_versions(request)
-        changes = self.patch_shape.run_validation(request.data)
+        changes = self.patch_shape.run_validation(self.body())
         self.nameable(key)
         return self.write(lambda act: (self.verbs.amend(act, key, versions=versions, **changes), False))
 
-    def put(self, request: Request, key: str | None = None) -> HttpResponse:
+    # Not “put”: Django would offer a method of that name at every address of the viewset.
+    def upsert(self, request: Request, key: str | None = None) -> HttpResponse:
         """Create or update the record with the biller's own reference."""
         asked = self.asked(*([] if key is not None else ["external_reference"]))
         reference = key if key is not None else asked.get("external_reference", "")
@@ -172,12 +173,19 @@ class RecordViewSet(ListViewSet):
             detail = "Name the record by its external reference: 1 to 255 printable characters."
             raise invalid_parameter("external_reference", detail, "invalid_reference")
         versions = expected_versions(request)
-        fields = self.put_shape.run_validation(request.data)
+        fields = self.put_shape.run_validation(self.body())
         if fields.pop("external_reference", reference) != reference:
             detail = "The body's external_reference differs from the path's."
             error = {"pointer": "/external_reference", "code": "reference_mismatch", "detail": detail}
             raise Problem(400, "invalid_request", detail, errors=[error])
         return self.write(lambda act: self.verbs.put(act, reference, versions=versions, **fields))
+
+    def body(self) -> Any:
+        """Return the value of the body; an empty one is no JSON."""
+        body = self.request.data
+        if not body and self.request.META.get("CONTENT_LENGTH") in {None, "", "0"}:
+            raise Problem(400, "invalid_json", "The body is empty, or came without a Content-Length.")
+        return body
 
     @property
     def verbs(self) -> Any:

@@ -12,8 +12,8 @@ from bills.views import BillViewSet
 from customers.views import CustomerViewSet
 from ledger.views import EntryViewSet
 
-COLLECTION: dict[str, Any] = {"get": "list", "post": "create", "put": "put"}
-RECORD: dict[str, Any] = {"get": "retrieve", "put": "put", "patch": "partial_update"}
+COLLECTION: dict[str, Any] = {"get": "list", "post": "create", "put": "upsert"}
+RECORD: dict[str, Any] = {"get": "retrieve", "put": "upsert", "patch": "partial_update"}
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/docs")),

@@ -9,6 +9,7 @@ from copy import copy
 from functools import cache
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.query import QuerySet
@@ -56,7 +57,10 @@ def _conversion(converters: Sequence[Any], column: Any, connection: Any) -> Call
 def read(queryset: QuerySet[Any]) -> list[Row]:
     """Return the rows of a `values()` query of plain columns."""
     compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
-    sql, parameters = compiler.as_sql()
+    try:
+        sql, parameters = compiler.as_sql()
+    except EmptyResultSet:  # the conditions rule each other out, so there is nothing to ask
+        return []
     return Reading(compiler).rows(sql, parameters)
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from api.authentication import key_ring
@@ -82,3 +83,10 @@ def api(api_for, biller):
 def nobody():
     """A caller without a key."""
     return Api(None)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what was left out where the shared data is absent."""
+    shared = settings.BASE_DIR.parent / "shared" / "data"
+    if not shared.is_dir():
+        terminalreporter.write_line(f"Left out: what is read from {shared}, which is not here.")

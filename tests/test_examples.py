@@ -10,6 +10,7 @@ from api.codes import sentence
 from api.examples import told, worked
 from customers.models import Customer
 
+ORPHAN = {"external_reference": "n", "currency": "ZAR", "amount_due": 1, "customer": "no"}
 DOCUMENT = json.loads((settings.BASE_DIR / "docs" / "openapi.json").read_text())
 
 
