@@ -5,6 +5,7 @@ import json
 import pytest
 from django.conf import settings
 from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
 
 from api.codes import sentence
 from api.examples import told, worked
@@ -101,6 +102,7 @@ def test_the_document_needs_no_key_and_names_every_route(nobody):
     assert response.status_code == 200
     assert response.json() == DOCUMENT
     assert DOCUMENT["openapi"].startswith("3.1")
+    validate(DOCUMENT)
     assert set(DOCUMENT["paths"]) == {
         "/billing/customers",
         "/billing/customers/{key}",

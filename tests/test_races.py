@@ -1,0 +1,132 @@
+"""Real threads against the served API, with real COMMITs: nothing is lost, nothing is done twice."""
+
+import http.client
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from django.db import transaction
+
+from bench.serving import served, url_of_scratch
+from billers.models import ApiKey, Biller
+from bills.models import Bill
+from customers.models import Customer
+from ledger.models import Entry
+
+THREADS = 20
+
+
+@pytest.fixture
+def call(transactional_db):
+    """Call the API of a server of its own on the test database."""
+    biller = Biller.objects.found(name="Racer", reference="racer")["live"]
+    _, key = ApiKey.objects.issue(biller)
+    with served("billing_project.wsgi:application", {"DATABASE_URL": url_of_scratch(), "LOG_LEVEL": "ERROR"}) as port:
+
+        def send(method, path, body=None, **headers):
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            headers |= {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
+                line.request(method, path, json.dumps(body), headers)
+                response = line.getresponse()
+                return response.status, response.read(), dict(response.getheaders())
+
+        yield send
+
+
+def at_once(action, items):
+    with ThreadPoolExecutor(THREADS) as threads:
+        return list(threads.map(action, items))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_200_equal_requests_under_one_key_give_one_bill_and_200_equal_answers(call):
+    body = {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "customer": {"external_reference": "C"}}
+    answers = at_once(lambda _: call("POST", "/billing/bills", body, Idempotency_Key="same"), range(200))
+    assert {(status, content) for status, content, _ in answers} == {(201, answers[0][1])}
+    replayed = [headers for _, _, headers in answers if headers.get("idempotent-replayed") == "true"]
+    assert len(replayed) == 199
+    assert (Bill.objects.count(), Customer.objects.count()) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_200_writers_on_one_bill_lose_nothing(call):
+    body = {"external_reference": "B", "currency": "ZAR", "amount_due": 10_000, "customer": {"external_reference": "C"}}
+    call("POST", "/billing/bills", body)
+
+    def write(number):
+        if number % 2:
+            return call("PATCH", "/billing/bills/B", {"amount_paid": number})[0]
+        return call("PATCH", "/billing/bills/B", {"metadata": {f"key{number % 20}": str(number)}})[0]
+
+    assert set(at_once(write, range(200))) == {200}
+    bill = Bill.objects.get()
+    entries = list(Entry.objects.order_by("sequence"))
+    assert (len(entries), bill.entry_count) == (100, 100)
+    assert sum(entry.amount for entry in entries) == bill.amount_paid == entries[-1].total
+    assert [entry.sequence for entry in entries] == list(range(1, 101))
+    assert len(bill.metadata) == 10
+    assert bill.version == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_increments_guarded_by_if_match_add_up(call):
+    body = {"external_reference": "B", "currency": "ZAR", "amount_due": 10_000, "customer": {"external_reference": "C"}}
+    call("POST", "/billing/bills", body)
+
+    def add_one(_):
+        while True:
+            _, content, headers = call("GET", "/billing/bills/B")
+            paid = json.loads(content)["amount_paid"] + 1
+            status, _, _ = call("PATCH", "/billing/bills/B", {"amount_paid": paid}, If_Match=headers["etag"])
+            if status == 200:
+                return
+            assert status == 412
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(add_one, range(40)))
+    assert Bill.objects.get().amount_paid == 40
+
+
+@pytest.mark.django_db(transaction=True)
+def test_40_upserts_of_one_new_reference_make_one_record(call):
+    body = {"currency": "ZAR", "amount_due": 5, "customer": {"external_reference": "C", "name": "Jo"}}
+    answers = at_once(
+        lambda number: call("PUT", "/billing/bills/B", {**body, "description": str(number)})[0], range(40)
+    )
+    assert sorted(answers) == [200] * 39 + [201]
+    assert (Bill.objects.count(), Customer.objects.count()) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_composites_in_opposite_order_do_not_deadlock(call):
+    for name in ("1", "2"):
+        account = {"external_reference": f"A{name}", "customer": {"external_reference": "C"}}
+        body = {"currency": "ZAR", "amount_due": 5, "account": account}
+        assert call("PUT", f"/billing/bills/B{name}", body)[0] == 201
+
+    def change(number):
+        text = str(number)
+        if number % 3 == 0:
+            return call("PATCH", "/billing/bills/B1", {"description": text, "customer": {"name": text}})[0]
+        if number % 3 == 1:
+            return call("PATCH", "/billing/customers/C", {"name": text})[0]
+        return call("PATCH", "/billing/bills/B2", {"amount_paid": number, "account": {"name": text}})[0]
+
+    assert set(at_once(change, range(120))) == {200}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bill_under_a_locked_customer_does_not_wait(call):
+    call("POST", "/billing/customers", {"external_reference": "C"})
+    with transaction.atomic():
+        assert Customer.objects.filter(external_reference="C").locked().get()
+        body = {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "customer": "C"}
+        assert call("POST", "/billing/bills", body)[0] == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_lock_is_a_lock():
+    with transaction.atomic():
+        assert "FOR NO KEY UPDATE OF" in str(Bill.objects.locked().query)
