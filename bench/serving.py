@@ -1,6 +1,7 @@
 """Serves ours and the twin's API alike: the same server, as many workers and threads."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,13 +34,20 @@ def served(application: str, database: dict[str, str]) -> Iterator[int]:
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "2", "--blocking-threads", "4", "--blocking-threads-idle-timeout", "600", application]
     environment = {**os.environ, **PRODUCTION, **database}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            _wait(port, server)
-            yield port
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+    server = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait(port, server)
+        yield port
+    finally:
+        # Nothing of it is worth a polite end, at which a worker may hang.
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def _wait(port: int, server: "subprocess.Popen[bytes]") -> None:
