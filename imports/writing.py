@@ -5,6 +5,7 @@ are not touched: their versions stay.
 """
 # ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -252,7 +253,7 @@ def _row(values: Any) -> str:
 def _events(kind: str, what: str, found: list[tuple[Any, ...]]) -> list[tuple[Any, str, dict[str, Any]]]:
     told = []
     for key, reference, changes, *paid in found:
-        told.append((key, f"{kind}.{what}", {"external_reference": reference, **changes}))
+        told.append((key, f"{kind}.{what}", {"external_reference": reference, **json.loads(changes)}))
         if paid and paid[0]:
-            told.append((key, f"{kind}.paid", {"external_reference": reference, **paid[0]}))
+            told.append((key, f"{kind}.paid", {"external_reference": reference, **json.loads(paid[0])}))
     return told

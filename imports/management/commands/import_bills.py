@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from billers.models import Biller, Mode
 from core.money import display, is_currency
+from imports.cells import day
 from imports.columns import FIELDS, BadOption, Options
 from imports.importing import BillImport
 from imports.models import Import
@@ -19,6 +21,7 @@ from imports.reading import Sheet, Unreadable
 _SOME_REFUSED, _NOTHING_WRITTEN = 1, 2
 _MOST_DUE_DAYS = 36_500
 _PLAIN_EVERY = 10
+_SOME_DAY = datetime(2004, 2, 29, tzinfo=UTC)
 
 EPILOG = f"""
 The columns are our field names: {", ".join(FIELDS)}, metadata.KEY, customer_metadata.KEY, account_metadata.KEY.
@@ -89,6 +92,8 @@ class Command(BaseCommand):
             raise BadOption(f"--currency {options['currency']}: give an ISO 4217 code in upper case, such as ZAR.")
         if options["due_days"] is not None and not 0 <= options["due_days"] <= _MOST_DUE_DAYS:
             raise BadOption(f"--due-days {options['due_days']}: give 0 to {_MOST_DUE_DAYS:,} days.")
+        if day(options["date_format"])(_SOME_DAY.strftime(options["date_format"])) != _SOME_DAY.date().isoformat():
+            raise BadOption(f"--date-format {options['date_format']}: that tells no day; %Y-%m-%d does, for one.")
         return Options(
             mapping=tuple(mapping),
             ignore_unknown=options["ignore_unknown"],
