@@ -1,6 +1,9 @@
 """Every public problem code, with the sentence that explains it."""
 
-from core.refusals import rules
+from collections.abc import Iterable
+from functools import cache
+
+from core.refusals import named, rules
 
 OWN = {
     # The request itself
@@ -61,6 +64,24 @@ OWN = {
 }
 
 
+RECORDS = ("customer", "account", "bill")
+_UNTOLD = ("_external_reference_taken", "_of_biller", "_of_customer")
+"""What ends the names of rules that a caller meets under another code, or not at all."""
+
+
+def rules_of(kinds: Iterable[str]) -> list[str]:
+    """Return the codes of the rules that the database holds for these kinds of record."""
+    starts = tuple(f"{kind}_" for kind in kinds)
+    return sorted(code for code in named() if code.startswith(starts) and not code.endswith(_UNTOLD))
+
+
+@cache
+def codes() -> dict[str, str]:
+    """Return the sentence of every code: our own, and those of the constraints and rules they name."""
+    sentences = rules()
+    return OWN | {code: sentences[code] for code in rules_of(RECORDS)}
+
+
 def sentence(code: str) -> str | None:
-    """Return the sentence of a code: our own, or that of the constraint or rule it names."""
-    return OWN.get(code) or rules().get(code)
+    """Return the sentence of a code."""
+    return codes().get(code)

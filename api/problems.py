@@ -114,7 +114,8 @@ def answer_problem(error: Exception, context: Mapping[str, Any]) -> HttpResponse
     if isinstance(error, exceptions.ValidationError):
         return malformed(request, list(reasons_of(error.detail)))
     if isinstance(error, exceptions.MethodNotAllowed):
-        return problem(request, 405, "method_not_allowed", f"{request.method} is not offered here.")
+        offered = {"Allow": ", ".join(context["view"].allowed_methods)}
+        return problem(request, 405, "method_not_allowed", f"{request.method} is not offered here.", headers=offered)
     for kind, status, code, detail in ANSWERS:
         if isinstance(error, kind):
             return problem(request, status, code, detail)

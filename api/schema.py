@@ -7,16 +7,13 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework import serializers
 
-from api import fields
-from api.codes import OWN
+from api import fields, nodes
+from api.codes import RECORDS, rules_of
 from api.cursors import DEFAULT_LIMIT, MAX_LIMIT
 from api.examples import worked
-from api.filters import AmountFilter, CurrencyFilter, DayFilter, FlagFilter, MomentFilter
-from api.problems import MEDIA_TYPE, TITLES
-from core.money import MAX_AMOUNT
-from core.refusals import CONFLICT, Rule, named
-
-Node = dict[str, Any]
+from api.nodes import TEXT, Node
+from core.refusals import is_conflict, named
+from core.rules import Rule
 
 ACTIONS = {
     "list": ("list", "List, newest first"),
@@ -27,50 +24,6 @@ ACTIONS = {
     "void": ("void", "Void for good"),
 }
 SHAPES = {"create": "create_shape", "upsert": "put_shape", "partial_update": "patch_shape", "void": "void_shape"}
-
-TEXT: Node = {"type": "string"}
-HEADERS: dict[str, Node] = {
-    "X-Request-Id": {"description": "Names the request, in our logs too.", "schema": TEXT},
-    "ETag": {"description": "The record's version, strong.", "schema": {"type": "string", "examples": ['"3"']}},
-    "Location": {"description": "Where the new record is.", "schema": TEXT},
-    "Idempotent-Replayed": {"description": "`true` when this is the kept answer.", "schema": {"enum": ["true"]}},
-    "Next-Cursor": {"description": "The cursor of the next page.", "schema": TEXT},
-    "Prev-Cursor": {"description": "The cursor of the previous page.", "schema": TEXT},
-    "Link": {"description": "The neighbouring pages (RFC 8288).", "schema": TEXT},
-    "WWW-Authenticate": {"description": "How to authenticate.", "schema": TEXT},
-    "Retry-After": {"description": "Seconds to wait.", "schema": TEXT},
-}
-PROBLEM: Node = {
-    "type": "object",
-    "description": "RFC 9457: what went wrong, and everything of that class that did.",
-    "required": ["type", "title", "status", "detail", "instance", "code", "errors"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": TEXT,
-        "status": {"type": "integer"},
-        "detail": TEXT,
-        "instance": TEXT,
-        "code": TEXT,
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "code", "detail"],
-                "properties": {
-                    "pointer": {"type": "string", "format": "json-pointer"},
-                    "code": TEXT,
-                    "detail": TEXT,
-                    "parameter": TEXT,
-                    "existing_id": TEXT,
-                },
-                "additionalProperties": False,
-            },
-        },
-    },
-    "additionalProperties": False,
-}
-SHAPE_CODES = ["invalid_request", "invalid_json"]
-QUERY_CODES = ["unknown_parameter", "repeated_parameter", "invalid_parameter"]
 
 
 class KeyScheme(OpenApiAuthenticationExtension):
@@ -89,14 +42,15 @@ class Schema(AutoSchema):
     view: Any
 
     def get_operation_id(self) -> str:
-        by_query = "_by_query" if self._action == "upsert" and "{key}" not in self.path else ""
+        by_query = "_by_query" if self._action == "upsert" and not self._named else ""
         return f"{self._collection}_{ACTIONS[self._action][0]}{by_query}"
 
     def get_summary(self) -> str:
-        return ACTIONS[self._action][1]
+        by_query = " in the query" if self._action == "upsert" and not self._named else ""
+        return ACTIONS[self._action][1] + by_query
 
     def get_description(self) -> str:  # type: ignore[override]
-        return str(getattr(self.view, self._action).__doc__ or "")
+        return str(getattr(self.view, self._action).__doc__ or "").partition("\n")[0]
 
     def get_tags(self) -> list[str]:
         return [self._collection]
@@ -110,289 +64,190 @@ class Schema(AutoSchema):
         return self.path.split("/")[2]
 
     @property
+    def _named(self) -> bool:
+        """Whether the path names one record."""
+        return "{key}" in self.path
+
+    @property
     def _writes(self) -> bool:
         return self._action in SHAPES
 
+    # --- What is asked ---
+
     def _get_parameters(self) -> list[Node]:
-        found = [_header("X-Request-Id", "Echoed; made when absent.")]
-        if "{key}" in self.path:
+        found = [nodes.header("X-Request-Id", "Echoed; made when absent.")]
+        if self._named:
             what = "The biller's external reference" if self._action == "upsert" else "Our id or the external reference"
             found.append({"name": "key", "in": "path", "required": True, "description": what, "schema": TEXT})
         elif self._action == "upsert":
-            found.append({**_query("external_reference", TEXT), "required": True})
+            found.append(nodes.query("external_reference", TEXT, "For references with a slash.", required=True))
         if self._writes:
-            required = self._action == "void"
-            found.append(
-                {**_header("Idempotency-Key", "Repeat safely.", r"^[A-Za-z0-9_-]{1,255}$"), "required": required}
-            )
-        if self._action in {"upsert", "partial_update", "void"}:
-            found.append(_header("If-Match", "The version the change is meant for."))
+            pattern, required = r"^[A-Za-z0-9_-]{1,255}$", self._action == "void"
+            found.append(nodes.header("Idempotency-Key", "Makes repeating safe.", pattern, required=required))
+        if self._writes and self._action != "create":
+            found.append(nodes.header("If-Match", "The version the change is meant for."))
         if self._action == "retrieve":
-            found.append(_header("If-None-Match", "The version at hand: 304 when it is current."))
-        if self._action in {"list", "retrieve"} and self.view.answer.parents:
-            parents = list(self.view.answer.parents)
-            schema = {"type": "array", "items": {"type": "string", "enum": parents}}
-            found.append({**_query("expand", schema, "Parents to show as objects."), "style": "form", "explode": False})
+            found.append(nodes.header("If-None-Match", "The version at hand: 304 when it is current."))
+        if not self._writes and self.view.answer.parents:
+            schema = {"type": "array", "items": {"type": "string", "enum": list(self.view.answer.parents)}}
+            found.append(nodes.query("expand", schema, "Parents to show as objects.", style="form", explode=False))
         return found + (self._list_parameters() if self._action == "list" else [])
 
     def _list_parameters(self) -> list[Node]:
         sorts = [sign + name for name in self.view.sorts for sign in ("", "-")]
         limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         found = [
-            _query("limit", limit),
-            _query("cursor", TEXT, "From next_cursor or previous_cursor."),
-            _query("sort", {"type": "string", "enum": sorts, "default": "-created_at"}),
+            nodes.query("limit", limit),
+            nodes.query("cursor", TEXT, "From next_cursor or previous_cursor."),
+            nodes.query("sort", {"type": "string", "enum": sorts, "default": "-created_at"}),
         ]
-        found += [_query(name, _filter(one)) for name, one in self.view.filters.base_filters.items()]
+        found += [nodes.query(name, nodes.asked(one)) for name, one in self.view.filters.base_filters.items()]
         if "metadata.<key>" in self.view.filters.known():
-            note = "Send as metadata.<key>=value, for example metadata.route=7."
-            schema = {"type": "object", "additionalProperties": TEXT}
-            found.append({**_query("metadata", schema, note), "style": "deepObject"})
+            note = "By metadata: `metadata.<key>=<value>`, for example `metadata.route=7`."
+            names = {"propertyNames": {"pattern": r"^metadata\..+"}, "additionalProperties": TEXT}
+            found.append(nodes.query("metadata", {"type": "object", **names}, note, style="form", explode=True))
         return found
 
     def _get_request_body(self, direction: str = "request") -> Node | None:
         if not self._writes:
             return None
         content: Node = {"schema": self._shape(getattr(self.view, SHAPES[self._action]))}
-        shown = [example for example in worked() if example["operation"] == self.get_operation_id()]
-        if shown:
-            examples = enumerate(shown, start=1)
-            content["examples"] = {
-                f"example{n}": {"summary": one["title"], "value": one["body"]} for n, one in examples
-            }
+        if shown := self._examples():
+            content["examples"] = {name: {"summary": one["title"], "value": one["body"]} for name, one in shown.items()}
         return {"required": self._action != "void", "content": {"application/json": content}}
+
+    def _examples(self) -> dict[str, Node]:
+        """Return the worked examples of this operation."""
+        told = enumerate(worked(), start=1)
+        return {f"example{n}": one for n, one in told if one["operation"] == self.get_operation_id()}
+
+    # --- What is answered ---
 
     def _get_response_bodies(self, direction: str = "response") -> Node:
         answers: Node = {}
+        shown = self._answer()
         if self._action == "list":
-            answers["200"] = _answer("A page.", self._page(), ["Next-Cursor", "Prev-Cursor", "Link"])
+            answers["200"] = nodes.response("A page.", nodes.page_of(shown), ["Next-Cursor", "Prev-Cursor", "Link"])
+        elif self._action == "retrieve":
+            answers["200"] = nodes.response("The record.", shown, ["ETag"])
+            answers["304"] = nodes.response("Not changed.", None, ["ETag"])
         else:
-            record = self._answer()
             replays = ["ETag", "Idempotent-Replayed"]
             if self._action in {"create", "upsert"}:
-                answers["201"] = _answer("Created.", record, [*replays, "Location"])
+                answers["201"] = nodes.response("Created.", shown, [*replays, "Location"])
             if self._action != "create":
-                answers["200"] = _answer("The record.", record, replays if self._writes else ["ETag"])
-            if self._action == "retrieve":
-                answers["304"] = _answer("Not changed.", None, ["ETag"])
-        return answers | {str(status): self._problem(status, codes) for status, codes in self._refusals().items()}
+                answers["200"] = nodes.response("The record as it is now.", shown, replays)
+        self._component("Problem", nodes.problem_schema())
+        return answers | {
+            str(status): nodes.problem_response(status, found, self.path, self._headers_of(status))
+            for status, found in sorted(self._refusals().items())
+        }
+
+    def _headers_of(self, status: int) -> list[str]:
+        headers = {401: ["WWW-Authenticate"], 405: ["Allow"], 409: ["Retry-After"], 503: ["Retry-After"]}
+        return headers.get(status, [])
 
     def _refusals(self) -> dict[int, list[str]]:
-        missing = [f"{self._collection.rstrip('s')}_not_found"]
+        """Return the codes of each status that this operation may refuse with."""
         found: dict[int, list[str]] = {
-            400: list(QUERY_CODES),
+            400: ["invalid_parameter", "unknown_parameter", "repeated_parameter"],
             401: ["api_key_required", "invalid_api_key"],
             403: ["api_key_revoked", "api_key_expired"],
             405: ["method_not_allowed"],
             406: ["not_acceptable"],
+            500: ["internal_error"],
+            503: ["unavailable"],
         }
         if self._action == "list":
             found[400] += ["invalid_limit", "invalid_sort", "invalid_cursor"]
-        elif self._action not in {"create", "upsert"}:
-            found[404] = missing
-        if self._writes:
-            found[400] += [*SHAPE_CODES, "invalid_idempotency_key"]
-            found[400] += ["idempotency_key_required"] if self._action == "void" else []
-            found[403].append("api_key_out_of_scope")
-            conflicts, broken = _rules_of(self.view.queryset.model)
-            found[409] = ["external_reference_taken", "idempotency_in_progress", *conflicts]
-            found[422] = ["idempotency_key_reused", "customer_not_found", "account_not_found"]
-            found[422] += ["account_of_another_customer", "bill_without_account", *broken]
-            found |= {412: ["stale"]} if self._action != "create" else {}
-            found |= {413: ["request_too_large"], 415: ["unsupported_media_type"]}
-        return dict(sorted((found | {500: ["internal_error"], 503: ["unavailable"]}).items()))
+        elif self._named and self._action != "upsert":
+            found[404] = [f"{self._collection.removesuffix('s')}_not_found"]
+        return self._refused_writes(found) if self._writes else found
 
-    def _problem(self, status: int, codes: list[str]) -> Node:
-        self.registry.register_on_missing(_component_of("Problem", PROBLEM))
-        schema = {
-            "allOf": [{"$ref": "#/components/schemas/Problem"}],
-            "properties": {"status": {"const": status}, "code": {"enum": codes}},
-        }
-        extra = {401: ["WWW-Authenticate"], 409: ["Retry-After"] if self._writes else [], 503: ["Retry-After"]}
-        answer = _answer(TITLES[status], schema, extra.get(status, []), MEDIA_TYPE)
-        code = codes[0]
-        example = {
-            "type": f"/problems/{code}",
-            "title": TITLES[status],
-            "status": status,
-            "detail": OWN.get(code, code),
-        }
-        answer["content"][MEDIA_TYPE]["example"] = {**example, "instance": self.path, "code": code, "errors": []}
-        return answer
+    def _refused_writes(self, found: dict[int, list[str]]) -> dict[int, list[str]]:
+        found[400] = ["invalid_request", "invalid_json", *found[400], "invalid_idempotency_key"]
+        found[403] += ["api_key_out_of_scope"]
+        found[409], found[422] = ["idempotency_in_progress"], ["idempotency_key_reused"]
+        found |= {413: ["request_too_large"], 415: ["unsupported_media_type"]}
+        if self._action != "create":
+            found[412] = ["stale"]
+        if self._action == "upsert":
+            found[400] += ["invalid_reference"]
+        if self._action == "void":
+            found[400] += ["idempotency_key_required"]
+            found[409] += ["bill_has_payments", "bill_voided"]
+            return found
+        kinds = RECORDS[: RECORDS.index(self.view.queryset.model.kind) + 1]
+        if self._action != "partial_update":
+            found[409].insert(0, "external_reference_taken")
+            found[422] += [f"{parent}_not_found" for parent in kinds[:-1]]
+        if kinds == RECORDS:
+            found[422] += [
+                "bill_without_account" if self._action == "partial_update" else "account_of_another_customer"
+            ]
+        for code in rules_of(kinds):
+            rule = named()[code]
+            # A Rule holds how a row may change, which a new row cannot break.
+            if self._action != "create" or not (isinstance(rule, Rule) or is_conflict(rule)):
+                found[409 if is_conflict(rule) else 422].append(code)
+        return found
 
-    def _page(self) -> Node:
-        cursor = {"type": ["string", "null"]}
-        return {
-            "type": "object",
-            "required": ["data", "next_cursor", "previous_cursor"],
-            "properties": {
-                "data": {"type": "array", "items": self._answer()},
-                "next_cursor": cursor,
-                "previous_cursor": cursor,
-            },
-            "additionalProperties": False,
-        }
+    # --- Components ---
 
     def _answer(self) -> Node:
         """Return the schema of the record, with its parents where they may be expanded."""
         answer = self.view.answer
-        reference = self._component(answer.__name__, answer())
         if not answer.parents or self._writes:
-            return reference
-        schema = self._record(answer())
-        for parent, kind in answer.parents.items():
-            shown = self._component(kind.__name__, kind())
-            schema["properties"][parent] = shown if parent == "customer" else {"oneOf": [shown, {"type": "null"}]}
-        self.registry.register_on_missing(_component_of(f"{answer.__name__}Expanded", schema))
-        return {"$ref": f"#/components/schemas/{answer.__name__}Expanded"}
+            return self._plain(answer)
+        return self._component(f"{_noun(answer)}Expanded", nodes.expanded(answer, self._plain))
 
-    def _component(self, name: str, serializer: serializers.Serializer) -> Node:
-        self.registry.register_on_missing(_component_of(name, self._record(serializer)))
-        return {"$ref": f"#/components/schemas/{name}"}
-
-    def _record(self, serializer: serializers.Serializer) -> Node:
-        properties = {name: _answered(field, self._record) for name, field in serializer.fields.items()}
-        return {
-            "type": "object",
-            "description": type(serializer).__doc__,
-            "required": list(properties),
-            "properties": properties,
-            "additionalProperties": False,
-        }
+    def _plain(self, answer: type[serializers.Serializer]) -> Node:
+        return self._component(_noun(answer), nodes.record(answer()))
 
     def _shape(self, shape: serializers.Serializer) -> Node:
-        name = type(shape).__name__
-        properties = {name: self._asked(field) for name, field in shape.fields.items()}
         schema: Node = {
             "type": "object",
             "description": type(shape).__doc__,
-            "properties": properties,
+            "properties": {name: self._sent(field) for name, field in shape.fields.items()},
             "additionalProperties": False,
         }
-        required = [name for name, field in shape.fields.items() if field.required]
-        schema |= {"required": required} if required else {}
-        self.registry.register_on_missing(_component_of(name, schema))
-        return {"$ref": f"#/components/schemas/{name}"}
+        if required := [name for name, field in shape.fields.items() if field.required]:
+            schema["required"] = required
+        return self._component(type(shape).__name__, schema)
 
-    def _asked(self, field: Any) -> Node:
+    def _sent(self, field: Any) -> Node:
         if isinstance(field, serializers.Serializer):
             return self._shape(field)
         if isinstance(field, fields.Parent):
-            return {"oneOf": [{"type": "string", "description": "Id or external reference"}, self._shape(field.shape)]}
-        schema = _value(field)
+            name = {"type": "string", "minLength": 1, "maxLength": 255, "description": "Id or external reference"}
+            return {"oneOf": [name, self._shape(field.shape)]}
+        schema = nodes.sent(field)
         if field.allow_null:
             schema["type"] = [schema["type"], "null"]
         return schema
 
-
-def _component_of(name: str, schema: Node) -> ResolvedComponent:
-    return ResolvedComponent(name, ResolvedComponent.SCHEMA, schema=schema, object=name)
-
-
-def _value(field: Any) -> Node:
-    """Return the schema of a value that a body may hold."""
-    if isinstance(field, fields.Amount):
-        return {"type": "integer", "format": "int64", "minimum": field.least, "maximum": field.most}
-    if isinstance(field, fields.Metadata):
-        kept = {"type": ["string", "null"] if field.merges else "string", "maxLength": 500}
-        return {"type": "object", "maxProperties": 10, "additionalProperties": kept}
-    simple: dict[type, Node] = {
-        fields.Flag: {"type": "boolean"},
-        fields.Day: {"type": "string", "format": "date"},
-        fields.Currency: {"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217"},
-        fields.Email: {"type": "string", "format": "email", "maxLength": 254},
-        fields.Phone: {"type": "string", "pattern": r"^\+[1-9]\d{1,14}$"},
-    }
-    if type(field) in simple:
-        return simple[type(field)]
-    least = 1 if isinstance(field, fields.Reference) else 0
-    return {"type": "string", "minLength": least, "maxLength": field.max_length}
+    def _component(self, name: str, schema: Node) -> Node:
+        self.registry.register_on_missing(ResolvedComponent(name, ResolvedComponent.SCHEMA, schema=schema, object=name))
+        return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _answered(field: Any, nested: Any) -> Node:
-    """Return the schema of a value of an answer."""
-    match field:
-        case serializers.Serializer():
-            return dict(nested(field))
-        case serializers.IntegerField():
-            schema: Node = {"type": "integer", "format": "int64", "minimum": -MAX_AMOUNT, "maximum": MAX_AMOUNT}
-        case serializers.BooleanField():
-            schema = {"type": "boolean"}
-        case serializers.DateTimeField():
-            schema = {"type": "string", "format": "date-time"}
-        case serializers.DateField():
-            schema = {"type": "string", "format": "date"}
-        case serializers.DictField():
-            schema = {"type": "object", "additionalProperties": TEXT}
-        case serializers.ChoiceField():
-            schema = {"type": "string", "enum": list(field.choices)}
-        case _:
-            schema = {"type": "string"}
-    if field.help_text:
-        schema["description"] = str(field.help_text)
-    if field.allow_null:
-        schema["type"] = [schema["type"], "null"]
-    return schema
-
-
-def _filter(one: Any) -> Node:
-    """Return the schema of a filter's value."""
-    choices = one.extra.get("choices")
-    if choices:
-        return {"type": "string", "enum": [value for value, _ in choices]}
-    kinds: dict[type, Node] = {
-        AmountFilter: {"type": "integer"},
-        DayFilter: {"type": "string", "format": "date"},
-        MomentFilter: {"type": "string", "description": "A date or an ISO 8601 time."},
-        CurrencyFilter: {"type": "string", "pattern": "^[A-Za-z]{3}$"},
-        FlagFilter: {"type": "boolean"},
-    }
-    return next((schema for kind, schema in kinds.items() if isinstance(one, kind)), TEXT)
-
-
-def _rules_of(model: Any) -> tuple[list[str], list[str]]:
-    """Return the codes of a record's and its parents' rules: those that conflict, and the others."""
-    kinds = ["customer", "account", "bill"][: ["customer", "account", "bill"].index(model.kind) + 1]
-    conflicts: list[str] = []
-    broken: list[str] = []
-    for name, rule in named().items():
-        if name.split("_")[0] in kinds and not name.endswith(("_taken", "_of_biller", "_of_customer")):
-            conflicting = rule.conflict if isinstance(rule, Rule) else rule.violation_error_code == CONFLICT
-            (conflicts if conflicting else broken).append(name)
-    return sorted(conflicts), sorted(broken)
+def _noun(answer: type[serializers.Serializer]) -> str:
+    return answer.__name__.removesuffix("Answer")
 
 
 def add_health(result: Node, **_: Any) -> Node:
     """Describe the addresses that tell whether we are up; they need no key."""
-    status = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
     for name, what in (("live", "The process runs"), ("ready", "The database answers")):
-        answers = {"200": _answer(f"{what}.", status, [])}
+        answers = {"200": nodes.response(f"{what}.", nodes.STATUS_OK, [])}
         if name == "ready":
-            problem = {"$ref": "#/components/schemas/Problem"}
-            answers["503"] = _answer(TITLES[503], problem, ["Retry-After"], MEDIA_TYPE)
-        told = {
-            "operationId": f"health_{name}",
-            "summary": what,
-            "tags": ["health"],
-            "security": [],
-            "responses": answers,
+            answers["503"] = nodes.problem_response(503, ["unavailable"], "/health/ready", ["Retry-After"])
+        result["paths"][f"/health/{name}"] = {
+            "get": {
+                "operationId": f"health_{name}",
+                "summary": what,
+                "tags": ["health"],
+                "security": [],
+                "responses": answers,
+            }
         }
-        result["paths"][f"/health/{name}"] = {"get": told}
     return result
-
-
-def _query(name: str, schema: Node, description: str = "") -> Node:
-    told = {"description": description} if description else {}
-    return {"name": name, "in": "query", "schema": schema, **told}
-
-
-def _header(name: str, description: str, pattern: str = "") -> Node:
-    schema = {**TEXT, "pattern": pattern} if pattern else TEXT
-    return {"name": name, "in": "header", "description": description, "schema": schema}
-
-
-def _answer(description: str, schema: Node | None, headers: list[str], media: str = "application/json") -> Node:
-    answer: Node = {"description": description, "headers": {name: HEADERS[name] for name in ["X-Request-Id", *headers]}}
-    if schema is not None:
-        answer["content"] = {media: {"schema": schema}}
-    return answer

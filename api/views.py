@@ -32,6 +32,8 @@ class TenantViewSet(viewsets.ViewSet):
     metadata_class = None
     answer: ClassVar[type[Answer]]
     queryset: ClassVar[TenantQuerySet]
+    # DRF would tell the methods in every answer; ours tell them with a 405.
+    default_response_headers: ClassVar[dict[str, str]] = {}
 
     @property
     def biller(self) -> Biller:

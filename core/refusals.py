@@ -87,8 +87,8 @@ def explain(error: IntegrityError, drafts: Drafts) -> Refusal | None:
     rule = named().get(name)
     if rule is None:
         return None
-    reasons = [*_broken(drafts, conflicts=_is_conflict(rule))] or [Reason(name, _sentence(rule))]
-    return Conflict(*reasons) if _is_conflict(rule) else RuleBroken(*reasons)
+    reasons = [*_broken(drafts, conflicts=is_conflict(rule))] or [Reason(name, _sentence(rule))]
+    return Conflict(*reasons) if is_conflict(rule) else RuleBroken(*reasons)
 
 
 def rules() -> dict[str, str]:
@@ -106,7 +106,8 @@ def named() -> dict[str, models.BaseConstraint | Rule]:
     return rules
 
 
-def _is_conflict(rule: models.BaseConstraint | Rule) -> bool:
+def is_conflict(rule: models.BaseConstraint | Rule) -> bool:
+    """Tell whether a broken rule is a conflict with what the record has become, not a rule of the business."""
     return (rule.conflict if isinstance(rule, Rule) else rule.violation_error_code == CONFLICT) is True
 
 
@@ -133,7 +134,7 @@ def _taken(drafts: Drafts) -> Iterable[Reason]:
 def _broken(drafts: Drafts, *, conflicts: bool) -> Iterable[Reason]:
     for pointer, draft in drafts.items():
         for constraint in draft._meta.constraints:
-            if not isinstance(constraint, models.CheckConstraint) or _is_conflict(constraint) != conflicts:
+            if not isinstance(constraint, models.CheckConstraint) or is_conflict(constraint) != conflicts:
                 continue
             try:
                 constraint.validate(type(draft), draft)

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from api.answers import Answer, Row
 from billers.models import Biller
 from core.ids import encode
+from core.money import MAX_AMOUNT
 from ledger.models import PREFIXES, Kind
 
 
@@ -16,7 +17,10 @@ class EntryAnswer(Answer):
     id = serializers.CharField()
     obligation = serializers.CharField(help_text="The bill, account or customer whose amount changed.")
     kind = serializers.ChoiceField(Kind.choices)
-    amount = serializers.IntegerField(help_text="Signed, in minor units.")
+    # A balance may go from one end of its range to the other.
+    amount = serializers.IntegerField(
+        min_value=-2 * MAX_AMOUNT, max_value=2 * MAX_AMOUNT, help_text="Signed, in minor units."
+    )
     total = serializers.IntegerField(help_text="The amount after it.")
     payment_id = serializers.CharField(allow_null=True)
     actor = serializers.CharField()

@@ -22,8 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--check", action="store_true", help="compare, write nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with GENERATOR_STATS.silence():
-            schema = SchemaGenerator().get_schema(request=None, public=True)
+        schema = described()
         text = json.dumps(schema, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         readme = README.read_text()
         true = {DOCUMENT: text, README: told(readme)}
@@ -34,4 +33,28 @@ class Command(BaseCommand):
             return
         stale = [file.name for file, content in true.items() if not file.exists() or file.read_text() != content]
         if stale:
-            raise CommandError(f"{' and '.join(stale)} differ from the code: run “manage.py openapi” and commit.")
+            differ = f"{' and '.join(stale)} {'differ' if len(stale) > 1 else 'differs'}"
+            raise CommandError(f"{differ} from the code: run “manage.py openapi” and commit.")
+        validate(schema)
+
+
+def described() -> dict[str, Any]:
+    """Return the document, once nothing about it is in doubt."""
+    GENERATOR_STATS.reset()
+    with GENERATOR_STATS.silence():
+        schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    doubts = [*GENERATOR_STATS._error_cache, *GENERATOR_STATS._warn_cache]  # noqa: SLF001 told nowhere else
+    GENERATOR_STATS.reset()
+    if doubts:
+        raise CommandError(f"The OpenAPI document is in doubt: {doubts[0]}")
+    return schema
+
+
+def validate(schema: dict[str, Any]) -> None:
+    """Refuse a document that is not valid OpenAPI."""
+    # Installed for development alone, where documents are made.
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # noqa: PLC0415
+
+    for error in OpenAPIV31SpecValidator(schema).iter_errors():
+        place = "/".join(map(str, error.absolute_path))
+        raise CommandError(f"The OpenAPI document is invalid at “{place}”: {error.message}")

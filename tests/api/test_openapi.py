@@ -1,0 +1,412 @@
+"""The document is valid, and every operation and status answers exactly what the document says."""
+
+import ast
+import json
+from datetime import timedelta
+from functools import cache
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils import timezone
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from api.codes import OWN, codes, sentence
+from api.management.commands import openapi
+from billers.models import ApiKey
+
+DOCUMENT = json.loads((settings.BASE_DIR / "docs" / "openapi.json").read_text())
+# What every answer of a web application carries, whatever it is about.
+OF_EVERY_ANSWER = {
+    "Content-Type",
+    "Content-Length",
+    "X-Content-Type-Options",
+    "Referrer-Policy",
+    "Cross-Origin-Opener-Policy",
+}
+OPERATIONS = {
+    told["operationId"]: (method.upper(), path, told)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, told in methods.items()
+}
+BODIES = {
+    "customers_create": {"external_reference": "N", "name": "Jo", "email": "jo@example.com", "phone": "+27821234567"},
+    "customers_put": {"payment_rules": {"min_amount": 5, "underpayment_allowed": False}},
+    "customers_put_by_query": {"metadata": {"route": "7", "gone": None}},
+    "customers_update": {"currency": "ZAR", "balance": -999_999_999_999},
+    "accounts_create": {
+        "external_reference": "N",
+        "customer": {"external_reference": "M"},
+        "balance": 0,
+        "currency": "JPY",
+    },
+    "accounts_put": {"name": "Main", "customer": {"external_reference": "C", "name": "Jo"}},
+    "accounts_put_by_query": {"customer": "C"},
+    "accounts_update": {"customer": {"name": "Ann"}, "payment_rules": {"max_amount": None}},
+    "bills_create": {
+        "external_reference": "N",
+        "currency": "ZAR",
+        "amount_due": 999_999_999_999,
+        "amount_paid": 7,
+        "due_date": "2026-01-31",
+        "account": {"external_reference": "N", "customer": {"external_reference": "N"}},
+    },
+    "bills_put": {"amount_due": 2000, "account": {"external_reference": "A", "name": "x"}},
+    "bills_put_by_query": {"description": "January", "due_date": None},
+    "bills_update": {"amount_paid": 9000, "account": {"name": "y", "customer": {"name": "Eve"}}},
+    "bills_void": {"reason": "typed twice"},
+}
+MALFORMED = {"nonsense": 1, "external_reference": " "}
+CREATED = {"customers_create", "accounts_create", "bills_create"}
+WRITES = sorted(BODIES)
+READS = sorted(set(OPERATIONS) - set(BODIES) - {"health_live", "health_ready"})
+LISTS = [name for name in READS if name.endswith("_list")]
+ONES = [name for name in READS if name.endswith("_get")]
+
+
+@cache
+def schema_of(operation, status):
+    answer = OPERATIONS[operation][2]["responses"][str(status)]
+    [(media, content)] = answer["content"].items()
+    schema = Draft202012Validator({**content["schema"], "components": DOCUMENT["components"]})
+    return media, schema, Draft202012Validator.FORMAT_CHECKER
+
+
+def path_of(operation, key=None):
+    path = OPERATIONS[operation][1]
+    collection = path.split("/")[2]
+    name = key or collection[0].upper()
+    if operation.endswith("_by_query"):
+        return f"{path}?external_reference={name}"
+    return path.replace("{key}", name)
+
+
+def call(caller, operation, body="its own", query="", key=None, **headers):
+    """Send a request and hold its answer to the document."""
+    method = OPERATIONS[operation][0]
+    path = path_of(operation, key)
+    if method == "POST" and operation.endswith("_void"):
+        headers.setdefault("Idempotency_Key", "once")
+    sent = BODIES.get(operation) if body == "its own" else body
+    response = caller.call(
+        method, f"{path}{'&' if query and '?' in path else '?' if query else ''}{query}", sent, **headers
+    )
+    conforms(response, operation)
+    return response
+
+
+def conforms(response, operation):
+    told = OPERATIONS[operation][2]["responses"]
+    assert str(response.status_code) in told, f"{operation}: {response.status_code} is not documented"
+    answer = told[str(response.status_code)]
+    allowed = set(answer["headers"]) | OF_EVERY_ANSWER
+    assert set(response.headers) <= allowed, f"{operation}: {set(response.headers) - allowed}"
+    assert "X-Request-Id" in response.headers
+    for name, header in answer["headers"].items():
+        if name in response.headers:
+            Draft202012Validator(header["schema"]).validate(response.headers[name])
+    if "content" not in answer:
+        assert response.content == b""
+        return
+    media, schema, formats = schema_of(operation, response.status_code)
+    assert response.headers["Content-Type"] == media
+    body = response.json()
+    Draft202012Validator(schema.schema, format_checker=formats).validate(body)
+    if response.status_code >= 400:
+        assert body["status"] == response.status_code
+        assert body["type"] == f"/problems/{body['code']}"
+
+
+@pytest.fixture
+def records(api):
+    account = {"external_reference": "A", "customer": {"external_reference": "C"}}
+    for number in range(3):
+        bill = {
+            "external_reference": f"B{number or ''}",
+            "currency": "ZAR",
+            "amount_due": 5,
+            "metadata": {"route": "7"},
+        }
+        api.post("/billing/bills", {**bill, "account": account})
+        account = "A"
+    api.post("/billing/bills", {**bill, "external_reference": "D", "customer": "C", "due_date": "2020-01-01"})
+    api.patch("/billing/bills/B1", {"amount_paid": 2})
+
+
+def test_the_document_is_valid_and_complete():
+    validate(DOCUMENT)
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    assert len(OPERATIONS) == sum(map(len, DOCUMENT["paths"].values())), "two operations share an operationId"
+    for name, (_, _, told) in OPERATIONS.items():
+        assert told["summary"], name
+        assert name.startswith("health") or told["security"] == [{"apiKey": []}]
+
+
+def test_the_examples_in_the_document_are_of_its_schemas():
+    shown = 0
+    for _, _, told in OPERATIONS.values():
+        content = told.get("requestBody", {}).get("content", {})
+        for media in [
+            *content.values(),
+            *(m for r in told["responses"].values() for m in r.get("content", {}).values()),
+        ]:
+            schema = Draft202012Validator({**media["schema"], "components": DOCUMENT["components"]})
+            examples = [one["value"] for one in media.get("examples", {}).values()]
+            for example in [*examples, *([media["example"]] if "example" in media else [])]:
+                schema.validate(example)
+                shown += 1
+    assert shown > 8
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_writes_answer_what_is_documented(api, records, operation):
+    first = call(api, operation, Idempotency_Key="k")
+    assert first.status_code == (201 if operation in CREATED else 200), first.content
+    again = call(api, operation, Idempotency_Key="k")
+    assert (again.content, again.headers["Idempotent-Replayed"]) == (first.content, "true")
+    if "_put" in operation and not operation.startswith("bills"):
+        parent = {"customer": "C"} if operation.startswith("accounts") else {}
+        assert call(api, operation, parent, key="NEW").status_code == 201
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_the_bodies_that_pass_are_of_the_documented_schema(operation):
+    content = OPERATIONS[operation][2]["requestBody"]["content"]["application/json"]
+    schema = Draft202012Validator({**content["schema"], "components": DOCUMENT["components"]})
+    schema.validate(BODIES[operation])
+    assert not schema.is_valid(MALFORMED)
+
+
+@pytest.mark.parametrize("operation", READS)
+def test_reads_answer_what_is_documented(api, records, operation):
+    parameters = {one["name"]: one["schema"] for one in OPERATIONS[operation][2]["parameters"] if one["in"] == "query"}
+    assert call(api, operation).status_code == 200
+    if "expand" in parameters:
+        assert (
+            call(api, operation, query=f"expand={','.join(parameters['expand']['items']['enum'])}").status_code == 200
+        )
+    if operation.endswith("_get"):
+        tag = call(api, operation).headers["ETag"]
+        assert call(api, operation, If_None_Match=tag).status_code == 304
+        return
+    assert call(api, operation, query="limit=1").json()["data"]
+    for order in parameters["sort"]["enum"]:
+        page = call(api, operation, query=f"sort={order}&limit=1")
+        cursor = page.json()["next_cursor"]
+        assert cursor is None or call(api, operation, query=f"sort={order}&limit=1&cursor={cursor}").status_code == 200
+
+
+@pytest.mark.parametrize("operation", LISTS)
+def test_every_documented_filter_is_one(api, records, operation):
+    samples = {"integer": "5", "boolean": "true", "date": "2026-01-01"}
+    for one in OPERATIONS[operation][2]["parameters"]:
+        if one["in"] != "query" or one["name"] in {"limit", "cursor", "sort", "expand"}:
+            continue
+        schema, name = one["schema"], one["name"]
+        value = schema["enum"][0] if "enum" in schema else samples.get(schema.get("format") or schema["type"], "ZAR")
+        value = "2026-01-01T10:00:00Z" if "_at_" in name else value
+        asked = "metadata.route=7" if name == "metadata" else f"{name}={value}"
+        assert call(api, operation, query=asked).status_code == 200, asked
+
+
+@pytest.mark.parametrize("operation", [*READS, *WRITES])
+def test_refusals_of_every_operation_are_documented(api, api_for, biller, nobody, records, monkeypatch, operation):
+    method, template, _ = OPERATIONS[operation]
+    seen = [call(nobody, operation), call(api, operation, Authorization="Bearer sk_nobody")]
+    key, text = ApiKey.objects.issue(biller)
+    ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now())
+    seen += [call(api, operation, Authorization=f"Bearer {text}")]
+    seen += [call(api_for(biller, expires_at=timezone.now() - timedelta(hours=1)), operation)]
+    seen += [call(api, operation, query="nonsense=1"), call(api, operation, query="nonsense=1&nonsense=2")]
+    seen += [call(api, operation, Accept="text/csv")]
+    if "{key}" in template and "_put" not in operation:
+        seen += [call(api, operation, key="absent")]
+    deleted = api.call("DELETE", path_of(operation))
+    conforms(deleted, operation)
+    seen += [deleted]
+    if method != "GET":
+        reader = api_for(biller, scope="read")
+        seen += [
+            call(reader, operation),
+            call(api, operation, MALFORMED),
+            call(api, operation, "{"),
+            call(api, operation, ""),
+        ]
+        seen += [call(api, operation, [1]), call(api, operation, "x" * (settings.API_MAX_BODY_BYTES + 1))]
+        seen += [call(api, operation, "{}", **{"Content-Type": "text/plain"})]
+        seen += [call(api, operation, Idempotency_Key="no blanks")]
+        call(api, operation, Idempotency_Key="used")
+        seen += [call(api, operation, {"other": 1} if operation != "bills_void" else {}, Idempotency_Key="used")]
+        if operation not in CREATED:
+            seen += [call(api, operation, If_Match='"99"', Idempotency_Key="stale")]
+    statuses = {response.status_code for response in seen}
+    documented = {int(status) for status in OPERATIONS[operation][2]["responses"] if int(status) >= 400}
+    assert documented - statuses <= {409, 422, 500, 503}
+    assert statuses - {200, 201} <= documented
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "key", "status", "code"),
+    [
+        ("customers_create", {"external_reference": "C"}, None, 409, "external_reference_taken"),
+        ("customers_update", {"balance": 5}, None, 422, "customer_balance_needs_currency"),
+        ("accounts_create", {"external_reference": "A", "customer": "C"}, None, 409, "external_reference_taken"),
+        ("accounts_create", {"external_reference": "Z", "customer": "none"}, None, 422, "customer_not_found"),
+        ("accounts_put", {"customer": {"external_reference": "other"}}, None, 409, "account_customer_fixed"),
+        ("accounts_put", {}, "NEW", 400, "invalid_request"),
+        (
+            "accounts_update",
+            {"payment_rules": {"min_amount": 5, "max_amount": 4}},
+            None,
+            422,
+            "account_min_amount_above_max_amount",
+        ),
+        ("bills_create", {**BODIES["bills_create"], "account": "none"}, None, 422, "account_not_found"),
+        ("bills_create", {**BODIES["bills_create"], "external_reference": "B"}, None, 409, "external_reference_taken"),
+        (
+            "bills_create",
+            {**BODIES["bills_create"], "account": "A", "customer": {"external_reference": "new"}},
+            None,
+            422,
+            "account_of_another_customer",
+        ),
+        ("bills_put", {"currency": "USD"}, None, 409, "bill_currency_fixed"),
+        ("bills_put", {"bill_date": "2020-01-01"}, None, 409, "bill_date_fixed"),
+        ("bills_put", {"account": {"external_reference": "A2", "customer": "C"}}, None, 409, "bill_owner_fixed"),
+        ("bills_put_by_query", {}, "%09", 400, "invalid_reference"),
+        ("bills_update", {"account": {"name": "x"}}, "D", 422, "bill_without_account"),
+        ("bills_void", {}, "B1", 409, "bill_has_payments"),
+        ("bills_update", {"amount_paid": 5}, "VOID", 409, "bill_voided"),
+        ("bills_update", {"amount_due": 5, "amount_paid": 9}, "VOID", 409, "bill_voided"),
+        ("bills_put", {"amount_due": 7}, "VOID", 409, "bill_voided"),
+        ("bills_void", {}, "VOID", 409, "bill_voided"),
+    ],
+)
+def test_what_the_rules_refuse_is_documented(api, records, operation, body, key, status, code):
+    api.post("/billing/bills", {"external_reference": "VOID", "currency": "ZAR", "amount_due": 6, "customer": "C"})
+    api.post("/billing/bills/VOID/void", {}, Idempotency_Key="v")
+    api.put("/billing/customers/other", {})
+    response = call(api, operation, body, key=key)
+    assert (response.status_code, response.json()["code"]) == (status, code), response.content
+
+
+@pytest.mark.parametrize(("error", "status"), [(OperationalError("gone"), 503), (ValueError("ours"), 500)])
+def test_failures_are_documented(api, records, monkeypatch, error, status):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("api.views.page", fail)
+    monkeypatch.setattr("api.views.perform", fail)
+    for operation in [*LISTS, *WRITES]:
+        assert call(api, operation).status_code == status
+
+
+def test_an_entry_may_change_a_balance_from_end_to_end(api, records):
+    for balance in (-999_999_999_999, 999_999_999_999):
+        assert call(api, "customers_update", {"currency": "ZAR", "balance": balance}).status_code == 200
+    assert call(api, "entries_list").json()["data"][0]["amount"] == 2 * 999_999_999_999
+
+
+def test_health_answers_what_is_documented(nobody, db, monkeypatch):
+    for operation in ("health_live", "health_ready"):
+        assert call(nobody, operation).status_code == 200
+
+    def gone():
+        raise OperationalError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("api.views.connection.cursor", gone)
+        assert call(nobody, "health_ready").status_code == 503
+        assert call(nobody, "health_live").status_code == 200
+
+
+# --- Problem codes ---
+
+
+def _codes_in(tree):
+    """Find the codes a module says: what its refusals, problems and error messages are called with."""
+    takes = {"Problem": 1, "because": 0, "Reason": 0, "problem": 2, "invalid_parameter": 2, "ErrorDetail": 1}
+    takes |= {"unauthorised": 0, "_error": 1}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            place = takes.get(called)
+            if place is not None and len(node.args) > place and isinstance(node.args[place], ast.Constant):
+                yield node.args[place].value
+            if called == "ValidationError":
+                yield from (
+                    k.value.value for k in node.keywords if k.arg == "code" and isinstance(k.value, ast.Constant)
+                )
+        named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id
+        if named == "default_error_messages" and isinstance(node.value, ast.Dict):
+            yield from (key.value for key in node.value.keys)
+
+
+APPS = ["api", "billers", "core", "customers", "accounts", "bills", "ledger", "events"]
+# Said by forms and commands, never by the API.
+ELSEWHERE = {"invalid", "unknown_timezone"}
+
+
+def test_every_code_in_the_source_is_explained():
+    said = {
+        code
+        for app in APPS
+        for file in (settings.BASE_DIR / app).rglob("*.py")
+        if not {"migrations", "admin.py", "forms.py", "staff.py"} & set(file.parts)
+        for code in _codes_in(ast.parse(file.read_text()))
+    }
+    assert len(said) > 40
+    assert said - ELSEWHERE <= set(codes())
+
+
+def test_every_explained_code_is_said_somewhere():
+    source = "".join(
+        file.read_text()
+        for app in APPS
+        for file in (settings.BASE_DIR / app).rglob("*.py")
+        if file.name not in {"codes.py", "nodes.py", "schema.py"}
+    )
+    # DRF says “null” by itself, and a record's name is put before “_not_found”.
+    derived = {"null", *(f"{kind}_not_found" for kind in ("customer", "account", "bill"))}
+    assert [code for code in OWN if f'"{code}"' not in source and code not in derived] == []
+
+
+def test_every_code_of_the_document_has_a_page(nobody, db):
+    problem = DOCUMENT["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    assert problem == sorted(codes())
+    for code in problem:
+        page = nobody.get(f"/problems/{code}")
+        assert page.status_code == 200
+        assert page.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert sentence(code) in page.content.decode()
+        assert "Constraint" not in sentence(code)
+    assert nobody.get("/problems/account_of_biller").status_code == 404
+
+
+# --- The command ---
+
+
+def test_the_command_says_what_differs_in_one_line(tmp_path, monkeypatch):
+    call_command("openapi", check=True)
+    stale = tmp_path / "openapi.json"
+    stale.write_text("{}")
+    monkeypatch.setattr(openapi, "DOCUMENT", stale)
+    with pytest.raises(CommandError, match=r"openapi\.json differs from the code: run “manage\.py openapi”") as said:
+        call_command("openapi", check=True)
+    assert "\n" not in str(said.value)
+    call_command("openapi")
+    assert json.loads(stale.read_text()) == DOCUMENT
+
+
+def test_the_command_refuses_a_document_in_doubt(monkeypatch):
+    monkeypatch.setattr("api.schema.Schema.get_operation_id", lambda self: "same")
+    with pytest.raises(CommandError, match="The OpenAPI document is in doubt: ") as said:
+        call_command("openapi", check=True)
+    assert "\n" not in str(said.value)
+
+
+def test_a_document_that_is_no_openapi_is_refused():
+    with pytest.raises(CommandError, match="The OpenAPI document is invalid at “paths"):
+        openapi.validate({**DOCUMENT, "paths": {"/billing": {"get": {"responses": 5}}}})
