@@ -1,0 +1,328 @@
+"""What PostgreSQL itself refuses, whichever path writes: named rules, composite keys, the ledger, the audit trail."""
+
+import json
+import uuid
+from functools import partial
+
+import pytest
+from django.apps import apps
+from django.db import DatabaseError, connection, models, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.models import Account
+from billers.models import ApiKey, Biller
+from bills.models import Bill
+from core.money import MAX_AMOUNT
+from core.rules import Rule
+from customers.models import Customer
+from ledger.models import Entry
+
+COMPOSITE = {
+    "external_reference": "INV-1",
+    "currency": "ZAR",
+    "amount_due": 2000,
+    "amount_paid": 500,
+    "account": {
+        "external_reference": "ACC-1",
+        "currency": "ZAR",
+        "balance": 700,
+        "customer": {"external_reference": "C-1", "currency": "ZAR", "balance": 900},
+    },
+}
+ELEVEN = {str(number): "x" for number in range(11)}
+OF_EVERY_RECORD = {
+    "external_reference_printable": {"external_reference": " padded"},
+    "metadata_at_most_10_keys": {"metadata": ELEVEN},
+    "metadata_is_text": {"metadata": {"a": 1}},
+    "min_amount_above_max_amount": {"payment_rules": {"min_amount": 2, "max_amount": 1}},
+}
+OF_EVERY_BALANCE = {
+    "balance_needs_currency": {"balance": 1, "currency": None},
+    "balance_in_range": {"balance": MAX_AMOUNT + 1},
+    "currency_well_formed": {"currency": "zar"},
+    "currency_fixed_by_balance": {"currency": "USD"},
+    "balance_not_zero": {"balance": None},
+}
+BREAKS = {
+    **{f"customer_{name}": (Customer, change) for name, change in {**OF_EVERY_RECORD, **OF_EVERY_BALANCE}.items()},
+    **{f"account_{name}": (Account, change) for name, change in {**OF_EVERY_RECORD, **OF_EVERY_BALANCE}.items()},
+    **{f"bill_{name}": (Bill, change) for name, change in OF_EVERY_RECORD.items()},
+    "account_customer_fixed": (Account, {"customer_id": uuid.uuid4()}),
+    "bill_amount_due_positive": (Bill, {"amount_due": 0}),
+    "bill_amount_paid_in_range": (Bill, {"amount_paid": -1}),
+    "bill_currency_well_formed": (Bill, {"currency": "R"}),
+    "bill_has_payments": (Bill, {"voided_at": timezone.now()}),
+    "bill_voided": (Bill, {"amount_due": F("amount_due") + 1}),
+    "bill_owner_fixed": (Bill, {"account_id": None}),
+    "bill_currency_fixed": (Bill, {"currency": "USD"}),
+    "bill_date_fixed": (Bill, {"bill_date": "2020-01-01"}),
+    "entry_kind_known": (Entry, {"kind": "gift"}),
+    "biller_mode_known": (Biller, {"mode": "both"}),
+    "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
+    "api_key_scope_known": (ApiKey, {"scope": "admin"}),
+}
+UNTRIGGERED = {"bill_currency_well_formed": "bills_bill", "entry_kind_known": "ledger_entry"}
+"""Where a trigger speaks before the check can: the check itself is met with the triggers off."""
+for _kind, _table in (("customer", "customers_customer"), ("account", "accounts_account")):
+    UNTRIGGERED |= {f"{_kind}_balance_needs_currency": _table, f"{_kind}_currency_well_formed": _table}
+
+
+@pytest.fixture
+def bill(api):
+    """A bill with money on it, under an account and a customer that have a balance."""
+    assert api.post("/billing/bills", COMPOSITE).status_code == 201
+    check_now()
+    return Bill.objects.get()
+
+
+def check_now():
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+
+
+def write_and_check(write):
+    write()
+    check_now()
+
+
+def run(sql, *parameters):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+
+
+def refused(write):
+    """Return the name of what PostgreSQL refuses this write for, at once or at COMMIT."""
+    with pytest.raises(DatabaseError) as caught, transaction.atomic():
+        write_and_check(write)
+    return caught.value.__cause__.diag.constraint_name
+
+
+def without_triggers(table, write):
+    # No deferred check may be waiting while the table is altered.
+    check_now()
+    run(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    try:
+        return refused(write)
+    finally:
+        run(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+
+
+def checks_and_rules():
+    labels = ("customers", "accounts", "bills", "ledger", "billers")
+    for model in (model for label in labels for model in apps.get_app_config(label).get_models()):
+        named = [rule for rule in model._meta.constraints if isinstance(rule, models.CheckConstraint)]
+        named += [rule for rule in getattr(model._meta, "triggers", []) if isinstance(rule, Rule)]
+        for rule in named:
+            yield rule.name, model
+
+
+def test_every_check_and_rule_is_broken_below():
+    assert dict(checks_and_rules()) == {name: model for name, (model, _) in BREAKS.items()}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_the_database_refuses_by_name(bill, name):
+    model, change = BREAKS[name]
+    if name == "bill_voided":
+        new_bill(biller_id=bill.biller_id, customer_id=bill.customer_id, voided_at=timezone.now())()
+        bill = Bill.objects.get(external_reference="INV-2")
+    rows = model.objects.filter(pk=bill.pk) if model is Bill else model.objects.all()
+    table = UNTRIGGERED.get(name)
+    write = partial(rows.update, **change)
+    assert (without_triggers(table, write) if table else refused(write)) == name
+
+
+@pytest.mark.parametrize("model", [Customer, Account, Bill])
+def test_a_reference_is_unique_within_its_biller(bill, model):
+    copy = model.objects.first()
+    copy.pk = model._meta.pk.get_default()
+    # Written as any caller of SQL may: not through the verbs.
+    assert refused(lambda: model.objects.bulk_create([copy])) == f"{model.kind}_external_reference_taken"
+
+
+def new_bill(**fields):
+    fields = {"external_reference": "INV-2", "currency": "ZAR", "amount_due": 1, "bill_date": "2026-01-01", **fields}
+    return lambda: Bill.objects.bulk_create([Bill(**fields)])
+
+
+def test_a_bill_under_another_billers_customer_is_refused(bill, other):
+    assert refused(new_bill(biller=other, customer_id=bill.customer_id)) == "bill_customer_of_biller"
+
+
+def test_a_bill_under_another_billers_account_is_refused(bill, other):
+    owner = Customer(biller=other, external_reference="own")
+    owner.save(force_insert=True)
+    write = new_bill(biller=other, customer_id=owner.pk, account_id=bill.account_id)
+    assert refused(write) == "bill_account_of_customer"
+
+
+def test_a_bill_under_an_account_of_another_customer_is_refused(bill, biller):
+    owner = Customer(biller=biller, external_reference="second")
+    owner.save(force_insert=True)
+    write = new_bill(biller=biller, customer_id=owner.pk, account_id=bill.account_id)
+    assert refused(write) == "bill_account_of_customer"
+
+
+def test_an_account_under_another_billers_customer_is_refused(bill, other):
+    stray = Account(biller=other, external_reference="stray", customer_id=bill.customer_id)
+    assert refused(lambda: Account.objects.bulk_create([stray])) == "account_customer_of_biller"
+
+
+def test_a_customer_of_no_biller_is_refused(bill):
+    stray = Customer(biller_id=uuid.uuid4(), external_reference="stray")
+    assert refused(lambda: Customer.objects.bulk_create([stray])) == "customer_of_known_biller"
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("customers_customer", "account_customer_of_biller"),
+        ("accounts_account", "bill_account_of_customer"),
+        ("bills_bill", "bill_customer_of_biller"),
+    ],
+)
+def test_a_row_with_kin_cannot_move_to_another_biller(bill, other, table, key):
+    to_other = (
+        f"UPDATE {table} SET biller_id = (SELECT id FROM billers_biller WHERE reference = 'other' AND mode = 'live')"
+    )
+    assert refused(lambda: run(to_other)) == key
+
+
+def test_a_parent_with_children_cannot_be_removed(bill):
+    assert refused(lambda: run("DELETE FROM accounts_account")) == "bill_account_of_customer"
+    assert refused(lambda: run("DELETE FROM customers_customer")) == "account_customer_of_biller"
+
+
+# --- The ledger -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", ["UPDATE {} SET biller_id = biller_id", "DELETE FROM {}"])
+@pytest.mark.parametrize("table", ["ledger_entry", "bills_billhistory", "customers_customerhistory"])
+def test_what_is_written_once_stays(bill, table, write):
+    with pytest.raises(DatabaseError, match="Cannot update or delete rows from"), transaction.atomic():
+        run(write.format(table))
+
+
+def entry(obligation, **fields):
+    key = obligation._meta.pk.get_db_prep_value(obligation.pk, connection)
+    about = {"biller_id": obligation.biller_id, "obligation_kind": obligation.kind, "obligation_id": key}
+    following = {"sequence": obligation.entry_count + 1, "amount": 10, "total": (obligation.amount or 0) + 10}
+    return Entry(**{**about, **following, "kind": "adjustment", "actor": "test", **fields})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"total": 1}, {"amount": 11}, {"sequence": 3}, {"sequence": 1, "total": 10, "obligation_id": uuid.uuid4()}, {}],
+    ids=["total", "amount", "gap", "nobody", "alone"],
+)
+def test_an_entry_that_does_not_continue_its_ledger_is_refused(bill, wrong):
+    expected = "entry_continues_ledger" if len(wrong) == 1 else "bill_agrees_with_ledger"
+    assert refused(lambda: Entry.objects.bulk_create([entry(bill, **wrong)])) == expected
+
+
+def test_a_sequence_is_used_once(bill):
+    twice = entry(bill, sequence=1, amount=10, total=10)
+    assert refused(lambda: Entry.objects.bulk_create([twice])) == "entry_sequence_unique"
+
+
+def test_a_first_entry_starts_at_nothing(bill):
+    first = entry(bill, obligation_id=uuid.uuid4(), sequence=1, total=11)
+    assert refused(lambda: Entry.objects.bulk_create([first])) == "entry_continues_ledger"
+
+
+def test_one_wrong_entry_among_many_is_refused(bill):
+    rows = [entry(bill), entry(bill, sequence=3, total=520), entry(bill, sequence=4, total=531)]
+    assert refused(lambda: Entry.objects.bulk_create(rows)) == "entry_continues_ledger"
+
+
+def test_entries_written_in_one_go_are_taken_once_the_bill_agrees(bill):
+    rows = [entry(bill), entry(bill, sequence=3, total=520)]
+    Entry.objects.bulk_create(rows)
+    Bill.objects.recompute(rows)
+    check_now()
+    bill.refresh_from_db()
+    assert (bill.amount_paid, bill.entry_count) == (520, 3)
+
+
+@pytest.mark.parametrize("model", [Customer, Account, Bill])
+@pytest.mark.parametrize("what", ["amount", "entry_count", "both"])
+def test_an_amount_written_by_hand_is_refused_at_commit(bill, model, what):
+    record = model.objects.get()
+    changes = {model.amount_field: record.amount + 1, "entry_count": record.entry_count + 1}
+    if what != "both":
+        changes.pop("entry_count" if what == "amount" else model.amount_field)
+    assert refused(lambda: model.objects.update(**changes)) == f"{model.kind}_agrees_with_ledger"
+
+
+@pytest.mark.parametrize("model", [Customer, Account, Bill])
+@pytest.mark.parametrize("what", ["amount", "entry_count"])
+def test_a_row_created_with_an_amount_and_no_entry_is_refused_at_commit(bill, model, what):
+    copy = model.objects.get()
+    copy.pk, copy.external_reference = model._meta.pk.get_default(), "copy"
+    setattr(copy, "entry_count" if what == "amount" else model.amount_field, 0)
+    assert refused(lambda: model.objects.bulk_create([copy])) == f"{model.kind}_agrees_with_ledger"
+
+
+@pytest.mark.parametrize("model", [Customer, Account, Bill])
+def test_an_entry_alone_is_refused_at_commit(bill, model):
+    record = model.objects.get()
+    assert refused(lambda: Entry.objects.bulk_create([entry(record)])) == f"{model.kind}_agrees_with_ledger"
+
+
+def test_an_entry_of_another_biller_does_not_count(bill, other):
+    stray = entry(bill, biller_id=other.pk, sequence=1, amount=10, total=10)
+    assert refused(lambda: Entry.objects.bulk_create([stray])) == "bill_agrees_with_ledger"
+
+
+def test_a_disagreement_mended_before_commit_is_taken(bill):
+    Bill.objects.update(amount_paid=510)
+    Entry.objects.bulk_create([entry(bill)])
+    Bill.objects.update(entry_count=2)
+    check_now()
+
+
+def test_the_version_counts_every_change_and_cannot_be_set(bill):
+    Bill.objects.update(description="bulk", version=99)
+    run("UPDATE bills_bill SET description = 'sql', version = 1")
+    bill_now = Bill.objects.get()
+    assert (bill_now.version, bill_now.updated_at > bill.updated_at) == (bill.version + 2, True)
+
+
+# --- The audit trail --------------------------------------------------------------------------------------------------
+
+
+def history():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pgh_label, description, pgh_context FROM bills_billhistory ORDER BY pgh_id")
+        return cursor.fetchall()
+
+
+def test_every_path_leaves_a_copy_and_the_apis_says_who(bill, api):
+    before = len(history())
+    changed = api.patch("/billing/bills/INV-1", {"description": "api"}, X_Request_ID="req-12345678")
+    assert changed.status_code == 200
+    label, description, context = history()[-1]
+    assert (label, description) == ("update", "api")
+    key = ApiKey.objects.get()
+    context = json.loads(context)
+    assert context["actor"] == f"key:{key.pk}"
+    assert context["request_id"] == changed.headers["X-Request-ID"]
+    Bill.objects.update(description="bulk")
+    run("UPDATE bills_bill SET description = 'sql'")
+    assert [row[1] for row in history()[before:]] == ["api", "bulk", "sql"]
+
+
+def test_a_bulk_change_leaves_a_copy_of_each_row(bill, biller):
+    for number in range(3):
+        new_bill(biller=biller, customer_id=bill.customer_id, external_reference=f"more-{number}")()
+    before = len(history())
+    Bill.objects.update(description="all")
+    assert [row[:2] for row in history()[before:]] == [("update", "all")] * 4
+
+
+def test_a_removal_by_sql_leaves_a_copy(bill, biller):
+    new_bill(biller=biller, customer_id=bill.customer_id)()
+    run("DELETE FROM bills_bill WHERE external_reference = 'INV-2'")
+    assert [row[0] for row in history()[-2:]] == ["insert", "delete"]
