@@ -1,0 +1,173 @@
+"""A tenant's rows are told apart everywhere: in the tables, their indexes and keys, and each statement."""
+
+import re
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from billers.tenancy import Tenanted
+from core.audit import History
+
+COMPOSITE = {
+    "external_reference": "INV-1",
+    "currency": "ZAR",
+    "amount_due": 2000,
+    "amount_paid": 5,
+    "metadata": {"route": "7"},
+    "account": {
+        "external_reference": "ACC-1",
+        "name": "Main",
+        "customer": {"external_reference": "C-1", "name": "Jo", "currency": "ZAR", "balance": 3},
+    },
+}
+TENANTED = [model for model in apps.get_models() if issubclass(model, Tenanted)]
+TRACKED = [model for model in apps.get_models() if issubclass(model, History) and model.pgh_tracked_model in TENANTED]
+TABLES = sorted(model._meta.db_table for model in [*TENANTED, *TRACKED])
+
+
+def ask(sql, *parameters):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+
+def test_the_tables_of_tenants_are_these():
+    assert TABLES == [
+        "accounts_account",
+        "accounts_accounthistory",
+        "bills_bill",
+        "bills_billhistory",
+        "customers_customer",
+        "customers_customerhistory",
+        "events_event",
+        "imports_import",
+        "ledger_entry",
+    ]
+
+
+def test_no_other_table_names_a_biller_but_its_keys(db):
+    """A new table that holds a biller's rows is a tenant's, or is told here why not."""
+    found = ask(
+        "SELECT table_name FROM information_schema.columns WHERE column_name = 'biller_id' AND table_schema = 'public'"
+    )
+    assert {name for (name,) in found} - set(TABLES) == {"billers_apikey", "billers_apikeyhistory"}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_tenants_table_names_the_biller(db, table):
+    [(nullable,)] = ask(
+        "SELECT is_nullable FROM information_schema.columns WHERE table_name = %s AND column_name = 'biller_id'", table
+    )
+    assert nullable == "NO"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_index_begins_with_the_biller(db, table):
+    indexes = ask(
+        """
+        SELECT index.indexrelid::regclass::text, (
+            SELECT attname FROM pg_attribute WHERE attrelid = index.indrelid AND attnum = index.indkey[0]
+        )
+        FROM pg_index AS index WHERE index.indrelid = %s::regclass AND NOT index.indisprimary
+        """,
+        table,
+    )
+    assert indexes
+    assert {name: first for name, first in indexes if first != "biller_id"} == {}
+
+
+def test_every_key_between_tenants_tables_contains_the_biller(db):
+    keys = ask(
+        """
+        SELECT conname, 'biller_id' IN (
+            SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey)
+        ) AND 'biller_id' IN (
+            SELECT attname FROM pg_attribute WHERE attrelid = confrelid AND attnum = ANY (confkey)
+        )
+        FROM pg_constraint WHERE contype = 'f'
+            AND conrelid::regclass::text = ANY (%s) AND confrelid::regclass::text = ANY (%s)
+        """,
+        TABLES,
+        TABLES,
+    )
+    assert dict(keys) == {
+        "account_customer_of_biller": True,
+        "bill_customer_of_biller": True,
+        "bill_account_of_customer": True,
+    }
+
+
+NAMED = re.compile(rf"\b({'|'.join(TABLES)})\b")
+UPDATED = {"description": "x", "account": {"name": "New", "customer": {"name": "Jane", "balance": 4}}}
+PUT = {
+    "currency": "ZAR",
+    "amount_due": 9,
+    "account": {"external_reference": "ACC-2", "customer": {"external_reference": "C-2"}},
+}
+LISTS = [
+    "bills",
+    "bills?status=UNPAID&limit=1",
+    "bills?customer=C-1&account=ACC-1",
+    "bills?search=INV&metadata.route=7",
+    "bills?due_date_lte=2030-01-01&sort=due_date&expand=customer",
+    "bills?overdue=true",
+    "accounts?customer=C-1&search=Main",
+    "customers?external_reference=C-1",
+    "customers?search=Jo&sort=-created_at",
+    "entries",
+    "entries?obligation=INV-1",
+]
+CALLS = [
+    ("POST", "bills", {**COMPOSITE, "external_reference": "INV-2", "account": "ACC-1"}),
+    ("POST", "bills", {**COMPOSITE, "external_reference": "INV-3", "account": PUT["account"]}),
+    ("POST", "bills", COMPOSITE),
+    ("GET", "bills/INV-1", None),
+    ("GET", "bills/{bill}", None),
+    ("GET", "accounts/{account}", None),
+    ("GET", "customers/{customer}", None),
+    ("PATCH", "bills/INV-1", UPDATED),
+    ("PATCH", "bills/{bill}", {"amount_paid": 7}),
+    ("PATCH", "accounts/ACC-1", {"currency": "ZAR", "balance": 4, "customer": {"name": "Jim"}}),
+    ("PATCH", "customers/C-1", {"balance": -4}),
+    ("PUT", "bills/NEW", PUT),
+    ("PUT", "bills/INV-1", {"account": {"external_reference": "ACC-1", "name": "Put"}}),
+    ("PUT", "accounts/ACC-1", {"customer": {"external_reference": "C-1", "email": "jo@example.com"}}),
+    ("PUT", "customers/C-9", {"name": "Nine"}),
+    ("POST", "bills/VOID/void", None),
+    *(("GET", path, None) for path in LISTS),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CALLS, ids=[f"{method} {path}" for method, path, _ in CALLS])
+def test_every_statement_about_a_tenants_table_names_the_biller(api, method, path, body):
+    bill = api.post("/billing/bills", COMPOSITE).json()
+    api.post("/billing/bills", {"external_reference": "VOID", "currency": "ZAR", "amount_due": 1, "customer": "C-1"})
+    path = path.format(bill=bill["id"], account=bill["account_id"], customer=bill["customer_id"])
+    path = path.replace("obligation=INV-1", f"obligation={bill['id']}")
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        response = api.call(method, f"/billing/{path}", body, Idempotency_Key="once")
+    assert response.status_code in ({409} if body is COMPOSITE else {200, 201}), response.content
+    about = [query["sql"] for query in captured if NAMED.search(query["sql"])]
+    assert about
+    assert [sql for sql in about if "biller_id" not in sql] == []
+    finding = [sql for sql in about if not sql.startswith("INSERT")]
+    assert [sql for sql in finding if not re.search(r'"?biller_id"? = ', sql.partition(" WHERE ")[2])] == []
+
+
+def test_another_billers_records_do_not_exist(api, api_for, other):
+    bill = api.post("/billing/bills", COMPOSITE).json()
+    stranger = api_for(other)
+    for path in ("bills/INV-1", f"bills/{bill['id']}", f"accounts/{bill['account_id']}", "customers/C-1"):
+        assert stranger.get(f"/billing/{path}").status_code == 404
+        assert stranger.patch(f"/billing/{path}", {"metadata": {"a": "b"}}).status_code == 404
+    for path in ("bills", "accounts", "customers", "entries"):
+        assert stranger.get(f"/billing/{path}").json()["data"] == []
+    mine = stranger.post("/billing/bills", COMPOSITE)
+    assert mine.status_code == 201
+    assert mine.json()["id"] != bill["id"]
+    under = {"external_reference": "x", "currency": "ZAR", "amount_due": 1, "customer": bill["customer_id"]}
+    assert stranger.post("/billing/bills", under).json()["code"] == "customer_not_found"
