@@ -3,12 +3,13 @@
 from functools import cache
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from api.codes import sentence
 
 DOCUMENT = settings.BASE_DIR / "docs" / "openapi.json"
+PLAIN = "text/plain; charset=utf-8"
 
 
 @cache
@@ -30,5 +31,5 @@ def problem_page(request: HttpRequest, code: str) -> HttpResponse:
     """Answer what a problem code means; the address is the `type` of the problem."""
     told = sentence(code)
     if told is None:
-        raise Http404
-    return HttpResponse(f"{code}\n\n{told}\n", content_type="text/plain; charset=utf-8")
+        return HttpResponse("There is no such problem code.\n", content_type=PLAIN, status=404)
+    return HttpResponse(f"{code}\n\n{told}\n", content_type=PLAIN)

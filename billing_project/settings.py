@@ -238,8 +238,19 @@ REST_FRAMEWORK: dict[str, Any] = {
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "OAS_VERSION": "3.1.1",
     "TITLE": "Billing API",
-    "DESCRIPTION": "Customers, accounts, bills and their ledger. Amounts are integers in the currency's minor unit.",
+    "DESCRIPTION": (
+        "Customers, their accounts and bills, and the ledger under each amount. Amounts are integers in the currency's "
+        "minor unit: ZAR 20.00 is `2000`. Refusals are problems (RFC 9457) with a stable `code`; the address in `type` "
+        "explains it."
+    ),
     "VERSION": "0.1.0",
+    "TAGS": [
+        {"name": "customers", "description": "Whom a biller bills."},
+        {"name": "accounts", "description": "What customers hold with the biller: a meter, a policy, a loan."},
+        {"name": "bills", "description": "Money asked, of a customer or of one of its accounts."},
+        {"name": "entries", "description": "The ledger: every change of every amount."},
+        {"name": "health", "description": "For load balancers; no key needed."},
+    ],
     "POSTPROCESSING_HOOKS": ["api.schema.add_health"],
 }
 
