@@ -105,7 +105,9 @@ class Schema(AutoSchema):
         if "metadata.<key>" in self.view.filters.known():
             note = "By metadata: `metadata.<key>=<value>`, for example `metadata.route=7`."
             names = {"propertyNames": {"pattern": r"^metadata\..+"}, "additionalProperties": TEXT}
-            found.append(nodes.query("metadata", {"type": "object", **names}, note, style="form", explode=True))
+            # Without an example the page of the document would make up keys that are no filters.
+            told = {"style": "form", "explode": True, "example": {}}
+            found.append(nodes.query("metadata", {"type": "object", **names}, note, **told))
         return found
 
     def _get_request_body(self, direction: str = "request") -> Node | None:
@@ -137,6 +139,9 @@ class Schema(AutoSchema):
                 answers["201"] = nodes.response("Created.", shown, [*replays, "Location"])
             if self._action != "create":
                 answers["200"] = nodes.response("The record as it is now.", shown, replays)
+        for name, one in self._examples().items():
+            content = answers[str(one["status"])]["content"]["application/json"]
+            content.setdefault("examples", {})[name] = {"summary": one["title"], "value": one["answer"]}
         self._component("Problem", nodes.problem_schema())
         return answers | {
             str(status): nodes.problem_response(status, found, self.path, self._headers_of(status))
