@@ -68,7 +68,7 @@ class AccountQuerySet(ObligationQuerySet):
         known: Account | None = self.for_biller(act.biller).filter(external_reference=reference).first()
         if known is not None:
             return self.settle(act, pointer, known, customer, fields)
-        if customer is None:
+        if customer is None and not act.missing:
             raise Malformed.because("required", "This field is required.", f"{pointer}/customer")
         act.upserting = True
         if isinstance(customer, str | dict):

@@ -180,8 +180,8 @@ class BillQuerySet(ObligationQuerySet):
         if isinstance(account, dict) and owner is not None:
             account = {**account, "customer": owner}
         holder = Account.objects.settled(act, "/account", account)
-        if holder is None:
-            return owner, None
+        if act.missing or holder is None:
+            return owner, None  # what is missing is said before anything is written
         if owner is not None and owner.pk != holder.customer_id:
             detail = "The account belongs to another customer."
             act.broken.append(Reason("account_of_another_customer", detail, "/customer"))

@@ -6,8 +6,14 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from accounts.models import Account
 from api.authentication import key_ring
+from api.models import IdempotencyKey
 from billers.models import ApiKey, Biller
+from bills.models import Bill
+from customers.models import Customer
+from events.models import Event
+from ledger.models import Entry
 
 
 class Api:
@@ -83,6 +89,17 @@ def api(api_for, biller):
 def nobody():
     """A caller without a key."""
     return Api(None)
+
+
+@pytest.fixture
+def everything(db):
+    """Read every row a request may write: equal before and after means that nothing moved."""
+
+    def read():
+        tables = (Customer, Account, Bill, Entry, Event, IdempotencyKey)
+        return {table.__name__: sorted(map(str, table.objects.values())) for table in tables}
+
+    return read
 
 
 def pytest_terminal_summary(terminalreporter):

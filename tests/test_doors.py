@@ -1,4 +1,4 @@
-"""Every endpoint and every kind of caller; a route that is missing from the table fails the build."""
+"""Every endpoint and every kind of caller; a route or a method that is missing from the table fails the build."""
 
 from datetime import timedelta
 
@@ -9,147 +9,295 @@ from billers.models import ApiKey
 from billing_project.urls import urlpatterns
 from bills.models import Bill
 from customers.models import Customer
-from ledger.models import Entry
 
 NEW = {"external_reference": "door", "currency": "ZAR", "amount_due": 5, "customer": {"external_reference": "doorman"}}
 DOORS = {
-    "billing/customers": {"GET": None, "POST": {"external_reference": "door"}, "PUT": {}},
-    "billing/customers/<str:key>": {"GET": None, "PUT": {}, "PATCH": {"name": "x"}},
-    "billing/accounts": {"GET": None, "POST": {"external_reference": "door", "customer": "C"}, "PUT": {}},
-    "billing/accounts/<str:key>": {"GET": None, "PUT": {}, "PATCH": {"name": "x"}},
-    "billing/bills": {"GET": None, "POST": NEW, "PUT": {}},
-    "billing/bills/<str:key>": {"GET": None, "PUT": {}, "PATCH": {"description": "x"}},
+    "billing/customers": {"GET": None, "POST": {"external_reference": "door"}, "PUT": {"name": "x"}},
+    "billing/customers/<str:key>": {"GET": None, "PUT": {"name": "x"}, "PATCH": {"name": "x"}},
+    "billing/accounts": {
+        "GET": None,
+        "POST": {"external_reference": "door", "customer": "C"},
+        "PUT": {"customer": "C", "name": "x"},
+    },
+    "billing/accounts/<str:key>": {"GET": None, "PUT": {"customer": "C", "name": "x"}, "PATCH": {"name": "x"}},
+    "billing/bills": {"GET": None, "POST": NEW, "PUT": {"description": "x"}},
+    "billing/bills/<str:key>": {"GET": None, "PUT": {"description": "x"}, "PATCH": {"description": "x"}},
     "billing/bills/<str:key>/void": {"POST": {}},
     "billing/entries": {"GET": None},
 }
+OPEN = {"", "openapi.json", "docs", "problems/<slug:code>", "health/live", "health/ready"}
+CONSOLE = "admin/"
+NOWHERE = "^(?:billing|partner)(?:/|$)"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 CASES = [(route, method) for route, methods in DOORS.items() for method in methods]
+BY_NAME = [case for case in CASES if "<" in case[0] and case[1] != "PUT"]
 NAMES = {"customers": "C", "accounts": "A", "bills": "B", "entries": ""}
+STRANGERS = pytest.mark.parametrize("stranger", ["other", "test_biller"])
 
 
-def path_of(route, ids=None):
-    collection = route.split("/")[1]
-    name = ids[collection] if ids else NAMES[collection]
-    return "/" + route.replace("<str:key>", name)
+def path_of(route, names=NAMES):
+    return "/" + route.replace("<str:key>", names[route.split("/")[1]])
 
 
-def knock(caller, route, method, ids=None):
-    path = path_of(route, ids)
+def knock(caller, route, method, names=NAMES, **headers):
+    path = path_of(route, names)
     if method == "PUT" and "<" not in route:
-        path += f"?external_reference={NAMES[route.split('/')[1]]}"
-    return caller.call(method, path, DOORS[route][method], Idempotency_Key="door")
+        path += f"?external_reference={names[route.split('/')[1]]}"
+    return caller.call(method, path, DOORS[route][method], **{"Idempotency_Key": "door", **headers})
+
+
+def absent(name):
+    """Return an id of the same kind that nothing has."""
+    return name[:-1] + ("0" if name[-1] != "0" else "1")
 
 
 @pytest.fixture
 def records(api):
-    account = {"external_reference": "A", "customer": {"external_reference": "C", "name": "Secret Name"}}
+    account = {
+        "external_reference": "A",
+        "currency": "ZAR",
+        "balance": 7,
+        "customer": {"external_reference": "C", "name": "Secret Name"},
+    }
     bill = api.post(
         "/billing/bills", {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "account": account}
     )
     return {"bills": bill.json()["id"], "accounts": bill.json()["account_id"], "customers": bill.json()["customer_id"]}
 
 
-def test_every_route_of_the_api_is_in_the_table():
-    routes = {str(pattern.pattern) for pattern in urlpatterns}
-    assert {route for route in routes if route.startswith(("billing/", "partner/"))} == set(DOORS)
+@pytest.fixture
+def intruder(request, api_for, stranger):
+    """A caller with a key of another biller, or of the same biller's test mode."""
+    return api_for(request.getfixturevalue(stranger))
+
+
+def test_every_route_and_method_is_in_the_table():
+    offered = {}
+    for pattern in urlpatterns:
+        actions = getattr(pattern.callback, "actions", None)
+        offered[str(pattern.pattern)] = actions and {method.upper() for method in actions} - {"HEAD"}
+    assert {route: methods for route, methods in offered.items() if methods} == {
+        route: set(methods) for route, methods in DOORS.items()
+    }
+    assert {route for route, methods in offered.items() if not methods} == OPEN | {CONSOLE, NOWHERE}
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/problems/not_found", "/health/live", "/health/ready"])
+def test_documents_and_health_need_no_key(nobody, db, path):
+    assert nobody.get(path).status_code == 200
 
 
 @pytest.mark.parametrize(("route", "method"), CASES)
 def test_a_proper_key_opens_the_door(api, records, route, method):
-    assert knock(api, route, method).status_code in {200, 201}
+    assert knock(api, route, method).status_code == (201 if method == "POST" and "void" not in route else 200)
 
 
 @pytest.mark.parametrize(("route", "method"), CASES)
-def test_without_a_valid_key_nothing_opens(nobody, api_for, biller, records, route, method):
-    for header in (
-        None,
-        "garbage",
-        "Basic dXNlcjpwYXNz",
-        "Bearer",
-        "Bearer sk_unknown_key",
-        "Bearer é",
-        f"Bearer {'x' * 500}",
+def test_without_a_valid_key_nothing_opens(nobody, api, everything, records, route, method):
+    before = everything()
+    public = ApiKey.public(api.key)
+    for header, code in (
+        (None, "api_key_required"),
+        ("", "api_key_required"),
+        ("garbage", "api_key_required"),
+        ("Basic dXNlcjpwYXNz", "api_key_required"),
+        (f"Token {api.key}", "api_key_required"),
+        (api.key, "api_key_required"),
+        ("Bearer", "api_key_required"),
+        ("Bearer sk_unknown_key", "invalid_api_key"),
+        (f"Bearer {public}", "invalid_api_key"),
+        (f"Bearer {public}_wrong", "invalid_api_key"),
+        (f"Bearer {api.key}x", "invalid_api_key"),
+        (f"Bearer {api.key[:-1]}", "invalid_api_key"),
+        (f"Bearer {api.key} {api.key}", "invalid_api_key"),
+        ("Bearer é", "invalid_api_key"),
+        ("Bearer \0", "invalid_api_key"),
+        (f"Bearer {'x' * 5000}", "invalid_api_key"),
     ):
-        nobody.key = None
-        headers = {"Authorization": header} if header else {}
-        path = path_of(route)
-        response = nobody.call(method, path, DOORS[route][method], **headers)
-        assert response.status_code == 401
+        headers = {} if header is None else {"Authorization": header}
+        response = nobody.call(method, path_of(route), DOORS[route][method], Idempotency_Key="door", **headers)
+        assert (response.status_code, response.json()["code"]) == (401, code), header
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
         assert response.headers["Content-Type"] == "application/problem+json"
-    revoked, expired = api_for(biller), api_for(biller, expires_at=timezone.now() - timedelta(seconds=1))
-    ApiKey.objects.filter(public_part=ApiKey.public(revoked.key)).revoke(timezone.now())
-    assert knock(revoked, route, method).json()["code"] == "api_key_revoked"
-    assert knock(expired, route, method).json()["code"] == "api_key_expired"
-    assert knock(expired, route, method).status_code == 403
+        assert "Secret" not in response.content.decode()
+    assert everything() == before
 
 
 @pytest.mark.parametrize(("route", "method"), CASES)
-def test_a_read_key_reads_and_does_not_write(api_for, biller, records, route, method):
-    before = [Customer.objects.count(), Bill.objects.count(), Entry.objects.count()]
+def test_a_revoked_or_expired_key_opens_nothing(api_for, biller, everything, records, route, method):
+    before = everything()
+    revoked, expired = api_for(biller), api_for(biller, expires_at=timezone.now() - timedelta(seconds=1))
+    ApiKey.objects.filter(public_part=ApiKey.public(revoked.key)).revoke(timezone.now())
+    for caller, code in ((revoked, "api_key_revoked"), (expired, "api_key_expired")):
+        response = knock(caller, route, method)
+        assert (response.status_code, response.json()["code"]) == (403, code)
+    assert everything() == before
+
+
+@pytest.mark.parametrize(("route", "method"), CASES)
+def test_a_read_key_reads_and_does_not_write(api_for, biller, everything, records, route, method):
+    before = everything()
     response = knock(api_for(biller, scope="read"), route, method)
     assert response.status_code == (200 if method == "GET" else 403)
     assert method == "GET" or response.json()["code"] == "api_key_out_of_scope"
-    assert [Customer.objects.count(), Bill.objects.count(), Entry.objects.count()] == before
+    assert everything() == before
 
 
-@pytest.mark.parametrize("stranger", ["other", "test_biller"])
-@pytest.mark.parametrize(("route", "method"), [case for case in CASES if "<" in case[0] and case[1] != "PUT"])
-def test_what_belongs_to_another_biller_or_mode_looks_absent(request, api_for, records, route, method, stranger):
-    caller = api_for(request.getfixturevalue(stranger))
-    foreign = knock(caller, route, method, records)
-    absent = knock(
-        caller, route, method, {name: one[:-1] + ("0" if one[-1] != "0" else "1") for name, one in records.items()}
-    )
-    assert foreign.status_code == absent.status_code == 404
-    blank = [
-        response.content.decode().replace(records[route.split("/")[1]][5:-1], "") for response in (foreign, absent)
-    ]
-    assert len(blank[0]) == len(blank[1])
-    assert "Secret" not in foreign.content.decode()
+@STRANGERS
+@pytest.mark.parametrize(("route", "method"), BY_NAME)
+def test_what_belongs_to_another_biller_or_mode_is_answered_as_absent(
+    intruder, everything, records, route, method, stranger
+):
+    before = everything()
+    nothing = {kind: absent(name) for kind, name in records.items()}
+    kind = route.split("/")[1]
+    for headers in ({}, {"If_Match": '"1"'}, {"If_Match": "*"}, {"If_Match": '"9"'}, {"If_None_Match": '"1"'}):
+        theirs = knock(intruder, route, method, records, **headers)
+        nobodys = knock(intruder, route, method, nothing, **headers)
+        assert theirs.status_code == nobodys.status_code == 404, headers
+        told = theirs.content.decode().replace(records[kind], "it")
+        assert told == nobodys.content.decode().replace(nothing[kind], "it")
+        assert set(theirs.headers) == set(nobodys.headers)
+    assert knock(intruder, route, method).status_code == 404  # by the biller's own reference
+    assert everything() == before
 
 
-@pytest.mark.parametrize("stranger", ["other", "test_biller"])
-def test_another_billers_parents_cannot_be_named_filtered_or_listed(request, api, api_for, records, stranger):
-    caller = api_for(request.getfixturevalue(stranger))
-    for parent in ({"customer": records["customers"]}, {"account": records["accounts"]}, {"customer": "C"}):
-        body = {"external_reference": "x", "currency": "ZAR", "amount_due": 1, **parent}
-        assert caller.post("/billing/bills", body).status_code == 422
-    for query in (
-        "",
-        f"?customer={records['customers']}",
-        "?customer=C",
-        f"?account={records['accounts']}",
-        "?search=B",
+@STRANGERS
+def test_a_put_under_another_billers_id_or_reference_makes_a_row_of_ones_own(api, intruder, records, stranger):
+    theirs = {path: api.get(path).content for path in (f"/billing/{kind}/{key}" for kind, key in records.items())}
+    for name in ("C", records["customers"]):
+        made = intruder.put(f"/billing/customers/{name}", {"name": "Mine"})
+        assert (made.status_code, made.json()["external_reference"]) == (201, name)
+        assert made.json()["id"] not in records.values()
+    assert {path: api.get(path).content for path in theirs} == theirs
+
+
+@STRANGERS
+def test_another_billers_parents_in_a_body_are_answered_as_absent(intruder, everything, records, stranger):
+    before = everything()
+    bill = {"external_reference": "x", "currency": "ZAR", "amount_due": 1}
+    for field, kind in (("customer", "customers"), ("account", "accounts")):
+        answers = []
+        for name in (records[kind], absent(records[kind]), NAMES[kind]):
+            refused = intruder.post("/billing/bills", {**bill, field: name})
+            assert (refused.status_code, refused.json()["code"]) == (422, f"{field}_not_found")
+            answers.append(refused.content.decode().replace(f"“{name}”", "it"))
+        assert len(set(answers)) == 1
+    for body, code in (
+        ({"account": {"external_reference": "a", "customer": records["customers"]}}, "customer_not_found"),
+        ({"account": {"external_reference": "a"}, "customer": records["customers"]}, "customer_not_found"),
+        ({"account": records["accounts"], "customer": records["customers"]}, "account_not_found"),
     ):
-        assert caller.get(f"/billing/bills{query}").json()["data"] == []
-    assert caller.get(f"/billing/entries?obligation={records['bills']}").json()["data"] == []
-    assert Bill.objects.count() == 1
+        refused = intruder.post("/billing/bills", {**bill, **body})
+        put = intruder.put("/billing/bills/x", {**bill, **body})
+        for answer in (refused, put):
+            assert (answer.status_code, code in [error["code"] for error in answer.json()["errors"]]) == (422, True)
+    account = {"external_reference": "a", "customer": records["customers"]}
+    assert intruder.post("/billing/accounts", account).status_code == 422
+    assert intruder.put("/billing/accounts/a", account).status_code == 422
+    assert everything() == before
 
 
-def test_an_idempotency_key_belongs_to_one_biller_in_one_mode(api, api_for, other, test_biller):
-    bodies = {
-        caller: caller.post("/billing/customers", {"external_reference": "c"}, Idempotency_Key="same")
-        for caller in (api, api_for(other), api_for(test_biller))
-    }
-    assert [response.status_code for response in bodies.values()] == [201, 201, 201]
-    assert len({response.json()["id"] for response in bodies.values()}) == 3
+@STRANGERS
+def test_another_billers_child_under_ones_own_parent_is_absent(api_for, intruder, records, stranger):
+    intruder.put("/billing/customers/C", {})
+    bill = {"external_reference": "x", "currency": "ZAR", "amount_due": 1, "customer": "C"}
+    refused = intruder.post("/billing/bills", {**bill, "account": records["accounts"]})
+    assert [(error["pointer"], error["code"]) for error in refused.json()["errors"]] == [
+        ("/account", "account_not_found")
+    ]
+    assert intruder.get("/billing/bills").json()["data"] == []
+
+
+@STRANGERS
+def test_lists_filters_and_cursors_reach_no_other_billers_rows(api, intruder, records, stranger):
+    for query in (
+        "bills?",
+        f"bills?customer={records['customers']}",
+        "bills?customer=C",
+        f"bills?account={records['accounts']}",
+        "bills?account=A",
+        "bills?external_reference=B",
+        "bills?search=B",
+        "bills?amount_due_gte=1",
+        f"accounts?customer={records['customers']}",
+        "accounts?expand=customer",
+        "customers?search=Secret",
+        "entries?",
+        f"entries?obligation={records['accounts']}",
+    ):
+        assert intruder.get(f"/billing/{query}").json()["data"] == [], query
+        mine = query.replace("amount_due_gte=1", "amount_due_gte=5")
+        assert len(api.get(f"/billing/{mine}").json()["data"]) == 1, query
+    api.post("/billing/customers", {"external_reference": "C2"})
+    for sort in ("", "&sort=created_at", "&sort=name"):
+        cursor = api.get(f"/billing/customers?limit=1{sort}").json()["next_cursor"]
+        page = intruder.get(f"/billing/customers?limit=1{sort}&cursor={cursor}")
+        assert (page.status_code, page.json()["data"]) == (200, [])
+
+
+@STRANGERS
+def test_an_idempotency_key_belongs_to_one_biller_in_one_mode(api, intruder, stranger):
+    first = api.post("/billing/customers", {"external_reference": "c"}, Idempotency_Key="same")
+    same = intruder.post("/billing/customers", {"external_reference": "c"}, Idempotency_Key="same")
+    assert (first.status_code, same.status_code) == (201, 201)
+    assert "Idempotent-Replayed" not in same.headers
+    assert first.json()["id"] != same.json()["id"]
+    different = intruder.post("/billing/customers", {"external_reference": "d"}, Idempotency_Key="other")
+    assert different.status_code == 201
+    assert Customer.objects.count() == 3
+
+
+def test_two_keys_of_one_biller_share_its_idempotency_keys(api, api_for, biller):
+    first = api.post("/billing/customers", {"external_reference": "c"}, Idempotency_Key="same")
+    again = api_for(biller).post("/billing/customers", {"external_reference": "c"}, Idempotency_Key="same")
+    assert (again.status_code, again.content, again.headers["Idempotent-Replayed"]) == (201, first.content, "true")
+
+
+def test_live_and_test_keys_look_different(api, api_for, test_biller):
+    assert api_for(test_biller).key.startswith("sk_test_")
+    assert api.key.startswith("sk_")
+    assert not api.key.startswith("sk_test_")
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_there_is_no_delete_and_nothing_but_problems_where_nothing_is(api, records, settings, debug):
+def test_a_method_that_is_not_offered_is_405_and_nothing_can_be_deleted(api, everything, records, settings, debug):
     settings.DEBUG = debug
+    before = everything()
     for route, offered in DOORS.items():
         for method in set(METHODS) - set(offered):
-            assert api.call(method, path_of(route)).status_code == 405, (route, method)
-    for path in (
+            response = api.call(method, path_of(route))
+            assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed"), (route, method)
+            assert set(response.headers["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == set(offered), (route, method)
+    assert everything() == before
+    assert Bill.objects.count() == 1
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize(
+    "path",
+    [
         "/billing",
         "/billing/",
         "/billing/bills/",
         "/billing/bills/B/",
+        "/billing/bills/B/void/",
+        "/billing/bills/B/pay",
         "/billing/nothing",
+        "/billing//bills",
+        "/billing/bills.json",
+        "/billing/v1/bills",
         "/partner",
+        "/partner/",
         "/partner/x",
-    ):
-        response = api.get(path)
-        assert (response.status_code, response.headers["Content-Type"]) == (404, "application/problem+json"), path
+        "/billing/%00",
+        "/billing/bills/%0A/void/x",
+    ],
+)
+def test_an_unknown_path_or_a_trailing_slash_is_a_404_problem(api, records, settings, debug, path, method):
+    settings.DEBUG = debug
+    response = api.call(method, path)
+    assert (response.status_code, response.headers["Content-Type"]) == (404, "application/problem+json")
+    assert response.json()["code"] == "not_found"
+    assert response.json()["status"] == 404
