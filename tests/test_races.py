@@ -2,11 +2,14 @@
 
 import http.client
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
-from django.db import transaction
+from django.conf import settings
+from django.db import connection, transaction
 
 from bench.serving import served, url_of_scratch
 from billers.models import ApiKey, Biller
@@ -40,6 +43,14 @@ def at_once(action, items):
         return list(threads.map(action, items))
 
 
+def deadlocks():
+    """Return how many deadlocks PostgreSQL has broken in this database, once the sessions have told it."""
+    time.sleep(1.5)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        return cursor.fetchone()[0]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_200_equal_requests_under_one_key_give_one_bill_and_200_equal_answers(call):
     body = {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "customer": {"external_reference": "C"}}
@@ -58,7 +69,7 @@ def test_200_writers_on_one_bill_lose_nothing(call):
     def write(number):
         if number % 2:
             return call("PATCH", "/billing/bills/B", {"amount_paid": number})[0]
-        return call("PATCH", "/billing/bills/B", {"metadata": {f"key{number % 20}": str(number)}})[0]
+        return call("PATCH", "/billing/bills/B", {"metadata": {f"w{number // 2 % 10}": str(number)}})[0]
 
     assert set(at_once(write, range(200))) == {200}
     bill = Bill.objects.get()
@@ -66,8 +77,11 @@ def test_200_writers_on_one_bill_lose_nothing(call):
     assert (len(entries), bill.entry_count) == (100, 100)
     assert sum(entry.amount for entry in entries) == bill.amount_paid == entries[-1].total
     assert [entry.sequence for entry in entries] == list(range(1, 101))
-    assert len(bill.metadata) == 10
+    assert set(bill.metadata) == {f"w{number}" for number in range(10)}
     assert bill.version == 201
+    totals = [0, *(entry.total for entry in entries)]
+    assert [entry.amount for entry in entries] == [after - before for before, after in pairwise(totals)]
+    assert {entry.total for entry in entries} == set(range(1, 200, 2))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -84,7 +98,7 @@ def test_increments_guarded_by_if_match_add_up(call):
                 return
             assert status == 412
 
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(8) as threads:
         list(threads.map(add_one, range(40)))
     assert Bill.objects.get().amount_paid == 40
 
@@ -118,12 +132,50 @@ def test_composites_in_opposite_order_do_not_deadlock(call):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_writers_of_the_same_records_from_both_ends_take_one_order_of_locks(call):
+    for name in ("1", "2"):
+        account = {"external_reference": f"A{name}", "customer": {"external_reference": f"C{name}"}}
+        for bill in (f"B{name}", f"D{name}"):
+            body = {"currency": "ZAR", "amount_due": 5, "account": account}
+            assert call("PUT", f"/billing/bills/{bill}", body)[0] == 201
+
+    def change(number):
+        text = str(number)
+        name = "12"[number % 2]
+        nested = {"name": text, "customer": {"name": text}}
+        method = "PUT" if number // 4 % 2 else "PATCH"
+        if method == "PUT":
+            nested = {**nested, "external_reference": f"A{name}"}
+            nested["customer"]["external_reference"] = f"C{name}"
+        # The fields come bill first, or owner first; the locks are taken in one order all the same.
+        fields = [("description", text), ("amount_paid", number), ("account", nested)]
+        if number % 3 == 0:
+            fields.reverse()
+        status = call(method, f"/billing/bills/{'BD'[number // 2 % 2]}{name}", dict(fields))[0]
+        # From the other end: the customer alone, then the account alone.
+        others = [call("PATCH", f"/billing/{path}{name}", {"name": text})[0] for path in ("customers/C", "accounts/A")]
+        return status, *others
+
+    before = deadlocks()
+    assert set(at_once(change, range(80))) == {(200, 200, 200)}
+    # A deadlock is tried again, so it would cost time rather than an answer.
+    assert deadlocks() == before
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_bill_under_a_locked_customer_does_not_wait(call):
     call("POST", "/billing/customers", {"external_reference": "C"})
-    with transaction.atomic():
-        assert Customer.objects.filter(external_reference="C").locked().get()
-        body = {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "customer": "C"}
-        assert call("POST", "/billing/bills", body)[0] == 201
+    body = {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "customer": "C"}
+    with ThreadPoolExecutor(1) as waiting:
+        with transaction.atomic():
+            assert Customer.objects.filter(external_reference="C").locked().get()
+            # A writer of the customer itself waits, so the lock is one; the bill's answer comes meanwhile.
+            renamed = waiting.submit(call, "PATCH", "/billing/customers/C", {"name": "Jo"})
+            begun = time.monotonic()
+            assert call("POST", "/billing/bills", body)[0] == 201
+            assert time.monotonic() - begun < settings.LOCK_WAIT_SECONDS / 2
+            assert not renamed.done()
+        assert renamed.result()[0] == 200
 
 
 @pytest.mark.django_db(transaction=True)
