@@ -11,8 +11,8 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from core.money import MAX_AMOUNT, is_currency
 from core.text import REFERENCE_LENGTH, is_reference
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
-_E164 = re.compile(r"\+[1-9]\d{1,14}\Z")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+_E164 = re.compile(r"\+[1-9]\d{1,14}\Z", re.ASCII)
 _METADATA_KEYS = 10
 _METADATA_KEY_LENGTH = 40
 _METADATA_VALUE_LENGTH = 500
@@ -132,7 +132,7 @@ class Day(Field):
     default_error_messages = {"invalid_date": "Send a date as YYYY-MM-DD."}
 
     def to_internal_value(self, data: Any) -> date:
-        if not isinstance(data, str) or not _DATE.match(data) or not data.isascii():
+        if not isinstance(data, str) or not _DATE.match(data):
             self.fail("invalid_date")
         try:
             return date.fromisoformat(data)

@@ -28,7 +28,7 @@ class Shape(serializers.Serializer):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, Mapping):
-            raise ValidationError([ErrorDetail("Send an object.", "invalid_type")])
+            raise ValidationError([ErrorDetail("Send an object.", "null" if data is None else "invalid_type")])
         errors: dict[str, Any] = {name: [self._foreign(name)] for name in data if name not in self.fields}
         values: dict[str, Any] = {}
         for name, field in self.fields.items():
