@@ -6,6 +6,8 @@ from collections.abc import Container
 from rest_framework.request import Request
 
 _TAGS = re.compile(r'(?:W/)?"(?:[\x21\x23-\x7e])*"')
+_VERSION = re.compile(r'"[1-9]\d{0,18}"\Z', re.ASCII)
+_OURS = re.compile(r'"([1-9][0-9]{0,18})"')
 
 
 class _Any(Container[int]):
@@ -25,7 +27,7 @@ def expected_versions(request: Request) -> Container[int] | None:
         return None
     if header.strip() == "*":
         return _Any()
-    return {int(tag[1:-1]) for tag in _TAGS.findall(header) if tag[1:-1].isascii() and tag[1:-1].isdigit()}
+    return {int(ours[1]) for tag in _TAGS.findall(header) if (ours := _OURS.fullmatch(tag))}
 
 
 def is_known(request: Request, version: int) -> bool:
