@@ -84,16 +84,16 @@ class AccountQuerySet(ObligationQuerySet):
         fields: dict[str, Any],
         versions: Versions = None,
     ) -> "Account":
-        """Update an existing account by PUT: its customer first, which must be the one it has."""
-        owner = (
-            Customer.objects.settled(act, f"{pointer}/customer", customer)
-            if isinstance(customer, str | dict)
-            else customer
-        )
+        """Update an existing account by PUT: its customer first, which must be the one it has.
+
+        A Customer stands for the one beside the account; whether it is the right one is the bill's to say.
+        """
+        if isinstance(customer, str | dict):
+            owner = Customer.objects.settled(act, f"{pointer}/customer", customer)
+            if owner is not None and owner.pk != known.customer_id:
+                raise Conflict.because("account_customer_fixed", OTHER_CUSTOMER, f"{pointer}/customer")
         if act.missing:
             raise ParentMissing(*act.missing)
-        if owner is not None and owner.pk != known.customer_id:
-            raise Conflict.because("account_customer_fixed", OTHER_CUSTOMER, f"{pointer}/customer")
         account: Account = self.held(act, known.pk, versions)
         account.amend(act, fields, pointer)
         return account

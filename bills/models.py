@@ -167,6 +167,8 @@ class BillQuerySet(ObligationQuerySet):
                 "bill_date": "/bill_date",
             }
             raise Conflict(*(Reason(*FIXED[name], pointers[name]) for name, changes in fixed.items() if changes))
+        if act.broken:
+            raise RuleBroken(*act.broken)
         bill.amend(act, fields)
         return bill, False
 

@@ -87,7 +87,9 @@ def explain(error: IntegrityError, drafts: Drafts) -> Refusal | None:
     rule = named().get(name)
     if rule is None:
         return None
-    reasons = [*_broken(drafts, conflicts=is_conflict(rule))] or [Reason(name, _sentence(rule))]
+    reasons = [*_broken(drafts, conflicts=is_conflict(rule))]
+    if name not in {reason.code for reason in reasons}:
+        reasons.insert(0, Reason(name, _sentence(rule), _place(rule, drafts)))
     return Conflict(*reasons) if is_conflict(rule) else RuleBroken(*reasons)
 
 
@@ -113,6 +115,11 @@ def is_conflict(rule: models.BaseConstraint | Rule) -> bool:
 
 def _sentence(rule: models.BaseConstraint | Rule) -> str:
     return rule.sentence if isinstance(rule, Rule) else str(rule.get_violation_error_message())
+
+
+def _place(rule: models.BaseConstraint | Rule, drafts: Drafts) -> str:
+    """Return the pointer of the draft that a rule is about."""
+    return next((pointer for pointer, draft in drafts.items() if rule in getattr(draft._meta, "triggers", [])), "")
 
 
 def _taken(drafts: Drafts) -> Iterable[Reason]:
