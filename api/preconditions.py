@@ -6,7 +6,6 @@ from collections.abc import Container
 from rest_framework.request import Request
 
 _TAGS = re.compile(r'(?:W/)?"(?:[\x21\x23-\x7e])*"')
-_VERSION = re.compile(r'"[1-9]\d{0,18}"\Z', re.ASCII)
 _OURS = re.compile(r'"([1-9][0-9]{0,18})"')
 
 
