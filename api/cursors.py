@@ -53,7 +53,7 @@ class Page:
 
 def page(queryset: models.QuerySet, columns: Sequence[str], sort: Sort, limit: int, cursor: str | None) -> Page:
     """Return one page of the rows, in one statement (two where it runs into the rows without a value)."""
-    position = read_cursor(cursor, sort, queryset.model) if cursor else None
+    position = None if cursor is None else read_cursor(cursor, sort, queryset.model)
     backwards = position is not None and position.backwards
     rows = _rows_from(queryset, columns, sort, position, limit + 1)
     more = len(rows) > limit
@@ -150,7 +150,8 @@ def _value(field: Any, value: Any, sort: Sort) -> Any:
     if isinstance(field, models.BigIntegerField):
         fits = type(value) is int and abs(value) < 1 << 63
     else:
-        fits = isinstance(value, str) and "\0" not in value
+        # Half a surrogate pair cannot be encoded: a ValueError too.
+        fits = isinstance(value, str) and b"\0" not in value.encode()
     if not fits:
         raise ValueError
     return value

@@ -139,11 +139,13 @@ class SearchFilter(django_filters.CharFilter):
 
     def __init__(self, *fields: str, **options: Any) -> None:
         self.fields = fields
-        super().__init__(max_length=_LONGEST_SEARCH, **options)
+        super().__init__(max_length=_LONGEST_SEARCH, strip=False, **options)
 
     def filter(self, qs: QuerySet, value: str) -> QuerySet:
         if not value:
             return qs
+        if not (value := value.strip()):
+            return qs.none()
         return qs.filter(reduce(or_, (Q(**{f"{name}__icontains": value}) for name in self.fields)))
 
 
@@ -161,8 +163,10 @@ class ListFilter(django_filters.FilterSet):
         if not typed:
             return queryset
         filters = cls(typed, queryset, request=context)
-        if not filters.is_valid():
-            raise malformed_filters(filters.errors.items())
+        # An empty value would narrow nothing: whoever sends one means something else than the whole list.
+        blank = {name: ["Give a value."] for name, value in typed.items() if not value}
+        if errors := {**filters.errors, **blank}:
+            raise malformed_filters(errors.items())
         return filters.qs
 
     @classmethod

@@ -1,6 +1,7 @@
 """Reads a JSON body strictly: what two readers could understand differently is refused."""
 
 import json
+from collections import Counter
 from typing import Any
 
 from django.conf import settings
@@ -61,8 +62,7 @@ def _too_deep() -> Problem:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise _invalid(f"The key {json.dumps(twice)} stands twice in one object.")
     return members
 

@@ -182,10 +182,11 @@ class RecordViewSet(ListViewSet):
             raise Problem(400, "invalid_request", detail, errors=[error])
         return self.write(lambda act: self.verbs.put(act, reference, versions=versions, **fields))
 
-    def body(self) -> Any:
-        """Return the value of the body; an empty one is no JSON."""
+    def body(self, *, required: bool = True) -> Any:
+        """Return the value of the body; an empty one is no JSON, and one that does not tell its length is not read."""
         body = self.request.data
-        if not body and self.request.META.get("CONTENT_LENGTH") in {None, "", "0"}:
+        untold = self.request.META.get("CONTENT_LENGTH") in {None, "", "0"}
+        if not body and untold and (required or "HTTP_TRANSFER_ENCODING" in self.request.META):
             raise Problem(400, "invalid_json", "The body is empty, or came without a Content-Length.")
         return body
 

@@ -31,7 +31,7 @@ class BillViewSet(RecordViewSet):
         """Void a bill for good."""
         self.asked()
         versions = expected_versions(request)
-        reason = self.void_shape.run_validation(request.data).get("reason")
+        reason = self.void_shape.run_validation(self.body(required=False)).get("reason")
         self.nameable(key)
         return self.write(
             lambda act: (self.verbs.void(act, key, versions=versions, reason=reason), False), key_required=True

@@ -30,8 +30,8 @@ class PaymentFilter(django_filters.CharFilter):
 class EntryFilter(ListFilter):
     """Entries by obligation, kind, payment and time."""
 
-    obligation = ObligationFilter()
+    obligation = ObligationFilter(strip=False)
     kind = django_filters.ChoiceFilter(choices=Kind.choices)
-    payment = PaymentFilter()
+    payment = PaymentFilter(strip=False)
     created_at_gte = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_at_lte = MomentFilter(field_name="created_at", lookup_expr="lte")
