@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from api.codes import sentence
+from api.problems import reading
 
 DOCUMENT = settings.BASE_DIR / "docs" / "openapi.json"
 PLAIN = "text/plain; charset=utf-8"
@@ -17,16 +18,19 @@ def _document() -> bytes:
     return DOCUMENT.read_bytes()
 
 
+@reading
 def document(request: HttpRequest) -> HttpResponse:
     """Answer the committed OpenAPI document; `make check` keeps it equal to the code."""
     return HttpResponse(_document(), content_type="application/json")
 
 
+@reading
 def docs(request: HttpRequest) -> HttpResponse:
     """Show the document."""
     return render(request, "api/docs.html")
 
 
+@reading
 def problem_page(request: HttpRequest, code: str) -> HttpResponse:
     """Answer what a problem code means; the address is the `type` of the problem."""
     told = sentence(code)

@@ -1,7 +1,8 @@
 """Every error of the API is an RFC 9457 problem with a public code; this page knows them all."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import Any
 
 import orjson
@@ -9,11 +10,14 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.exceptions import ErrorDetail
 
 from core import refusals
 from core.refusals import Reason, Refusal
+
+View = Callable[..., HttpResponse]
 
 logger = logging.getLogger(__name__)
 
@@ -114,12 +118,30 @@ def answer_problem(error: Exception, context: Mapping[str, Any]) -> HttpResponse
     if isinstance(error, exceptions.ValidationError):
         return malformed(request, list(reasons_of(error.detail)))
     if isinstance(error, exceptions.MethodNotAllowed):
-        offered = {"Allow": ", ".join(context["view"].allowed_methods)}
-        return problem(request, 405, "method_not_allowed", f"{request.method} is not offered here.", headers=offered)
+        return method_not_allowed(request, context["view"].allowed_methods)
     for kind, status, code, detail in ANSWERS:
         if isinstance(error, kind):
             return problem(request, status, code, detail)
     return failed(request, error)
+
+
+def reading(view: View) -> View:
+    """Let a view outside the API's base be read, and nothing else."""
+
+    @csrf_exempt
+    @wraps(view)
+    def answered(request: HttpRequest, **named: Any) -> HttpResponse:
+        if request.method not in {"GET", "HEAD"}:
+            return method_not_allowed(request, ["GET", "HEAD"])
+        return view(request, **named)
+
+    return answered
+
+
+def method_not_allowed(request: HttpRequest, offered: Iterable[str]) -> HttpResponse:
+    """Return the problem of a method that an address does not offer."""
+    detail = f"{request.method} is not offered here."
+    return problem(request, 405, "method_not_allowed", detail, headers={"Allow": ", ".join(offered)})
 
 
 def failed(request: HttpRequest, error: Exception) -> HttpResponse:

@@ -15,6 +15,12 @@ _SENTENCES = {
 }
 
 
+Errors = Mapping[str, Any]
+"""What is wrong, by field: a list of details, or the errors of the object in it."""
+
+REQUIRED = ErrorDetail("This field is required.", "required")
+
+
 class Shape(serializers.Serializer):
     """A request body: unknown, read-only and fixed fields are errors, never ignored.
 
@@ -26,7 +32,8 @@ class Shape(serializers.Serializer):
     ours: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def run_validation(self, data: Any = None, known: Errors | None = None) -> dict[str, Any]:
+        """Return the values of a body, or raise everything that is wrong with it, what the caller knows included."""
         if not isinstance(data, Mapping):
             raise ValidationError([ErrorDetail("Send an object.", "null" if data is None else "invalid_type")])
         errors: dict[str, Any] = {name: [self._foreign(name)] for name in data if name not in self.fields}
@@ -38,18 +45,28 @@ class Shape(serializers.Serializer):
                 except ValidationError as error:
                     errors[name] = error.detail
             elif field.required and not self.partial:
-                errors[name] = [ErrorDetail(str(field.error_messages["required"]), "required")]
+                errors[name] = [REQUIRED]
+        for more in (known, self.together(data)):
+            if more:
+                _add(errors, more)
         if errors:
             raise ValidationError(errors)
         return values
 
-    def run_validation(self, data: Any = None) -> dict[str, Any]:
-        values = self.to_internal_value(data)
-        return values if (whole := self.validate(values)) is None else whole
+    def together(self, data: Mapping[str, Any]) -> Errors | None:
+        """Return what is wrong with which fields are there, as the errors of a serializer."""
 
     def _foreign(self, name: str) -> ErrorDetail:
         code = "not_updatable" if name in self.fixed else "read_only" if name in self.ours else "unknown_field"
         return ErrorDetail(_SENTENCES[code], code)
+
+
+def _add(errors: dict[str, Any], more: Errors) -> None:
+    """Add errors of fields that have none yet."""
+    for name, detail in more.items():
+        found = errors.setdefault(name, detail)
+        if found is not detail and isinstance(found, dict) and isinstance(detail, Mapping):
+            _add(found, detail)
 
 
 class PaymentRules(Shape):

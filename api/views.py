@@ -1,11 +1,12 @@
 """The base of every viewset: the tenant, the manners of HTTP, and nothing of the business."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from django.db import connection, models
 from django.http import HttpRequest, HttpResponse
 from rest_framework import viewsets
+from rest_framework.exceptions import ErrorDetail
 from rest_framework.request import Request
 
 from api.answers import Answer, json_response
@@ -14,8 +15,8 @@ from api.cursors import DEFAULT_LIMIT, MAX_LIMIT, Page, Sort, page
 from api.filters import ListFilter
 from api.idempotency import Claim, Replayed
 from api.preconditions import etag, expected_versions, is_known
-from api.problems import Problem, invalid_parameter, problem
-from api.serializers import Shape
+from api.problems import Problem, invalid_parameter, problem, reading
+from api.serializers import Errors, Shape
 from billers.acts import Act, perform
 from billers.models import Biller
 from billers.tenancy import TenantQuerySet
@@ -175,11 +176,9 @@ class RecordViewSet(ListViewSet):
             detail = "Name the record by its external reference: 1 to 255 printable characters."
             raise invalid_parameter("external_reference", detail, "invalid_reference")
         versions = expected_versions(request)
-        fields = self.put_shape.run_validation(self.body())
-        if fields.pop("external_reference", reference) != reference:
-            detail = "The body's external_reference differs from the path's."
-            error = {"pointer": "/external_reference", "code": "reference_mismatch", "detail": detail}
-            raise Problem(400, "invalid_request", detail, errors=[error])
+        body = self.body()
+        fields = self.put_shape.run_validation(body, _other_reference(body, reference))
+        fields.pop("external_reference", None)
         return self.write(lambda act: self.verbs.put(act, reference, versions=versions, **fields))
 
     def body(self, *, required: bool = True) -> Any:
@@ -232,16 +231,26 @@ class RecordViewSet(ListViewSet):
             return replayed.answer
 
 
+def _other_reference(body: Any, reference: str) -> Errors | None:
+    """Return the error of a body that names another record than the path does."""
+    if not isinstance(body, Mapping) or body.get("external_reference", reference) == reference:
+        return None
+    detail = "The body's external_reference differs from the path's."
+    return {"external_reference": [ErrorDetail(detail, "reference_mismatch")]}
+
+
 def nowhere(request: HttpRequest) -> HttpResponse:
     """Answer an address of the API that does not exist."""
     return problem(request, 404, "not_found", "There is nothing at this address.")
 
 
+@reading
 def live(request: HttpRequest) -> HttpResponse:
     """Answer that the process runs."""
     return json_response({"status": "ok"})
 
 
+@reading
 def ready(request: HttpRequest) -> HttpResponse:
     """Answer whether the database answers."""
     try:

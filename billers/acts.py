@@ -137,6 +137,8 @@ def perform(
             refusal = explain(error, act.drafts)
             if refusal is None:
                 raise
+            if isinstance(refusal, RuleBroken):
+                refusal = RuleBroken(*refusal.reasons, *act.broken)
             if not (act.upserting and isinstance(refusal, ReferenceTaken) and attempt <= _RETRIES):
                 raise refusal from error
         except OperationalError as error:

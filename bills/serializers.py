@@ -1,15 +1,16 @@
 """What a bill looks like on the wire."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail
 
 from accounts.serializers import AccountAnswer, NewAccount, PatchAccount, PutAccount
 from api.answers import RecordAnswer, Row
 from api.fields import Amount, Currency, Day, Metadata, Parent, Reference, Text
-from api.serializers import PaymentRules, Shape
+from api.serializers import REQUIRED, Errors, PaymentRules, Shape
 from billers import payment_rules
 from billers.models import Biller
 from bills.models import Status
@@ -118,15 +119,13 @@ class NewBill(Shape):
     payment_rules = PaymentRules(required=False)
     metadata = Metadata(required=False)
 
-    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        account, customer = values.get("account"), values.get("customer")
-        if account is None and customer is None:
-            raise _error("/customer", "required", "Name or describe a customer or an account.")
-        if isinstance(account, dict):
-            refuse_two_customers(account, customer)
-            if customer is None and "customer" not in account:
-                raise _error("/account/customer", "required", "This field is required.")
-        return values
+    def together(self, data: Mapping[str, Any]) -> Errors | None:
+        account = data.get("account")
+        if not data.keys() & {"customer", "account"}:
+            return {"customer": [ErrorDetail("Name or describe a customer or an account.", "required")]}
+        if isinstance(account, Mapping) and not {*data, *account} & {"customer"}:
+            return {"account": {"customer": [REQUIRED]}}
+        return two_customers(data)
 
 
 class PutBill(NewBill):
@@ -139,10 +138,8 @@ class PutBill(NewBill):
     amount_due = Amount(1, required=False)
     metadata = Metadata(required=False, merges=True)
 
-    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(values.get("account"), dict):
-            refuse_two_customers(values["account"], values.get("customer"))
-        return values
+    def together(self, data: Mapping[str, Any]) -> Errors | None:
+        return two_customers(data)
 
 
 class PatchBill(PutBill):
@@ -162,16 +159,10 @@ class Void(Shape):
     reason = Text(500, required=False, allow_null=True)
 
 
-def refuse_two_customers(account: dict[str, Any], customer: object) -> None:
-    """Refuse a customer both beside the account and in it: which one counts would be a guess."""
-    if customer is not None and "customer" in account:
-        raise _error(
-            "/account/customer", "customer_given_twice", "Send the customer beside the account or in it, not both."
-        )
-
-
-def _error(pointer: str, code: str, detail: str) -> ValidationError:
-    errors: Any = [ErrorDetail(detail, code)]
-    for name in reversed(pointer.strip("/").split("/")):
-        errors = {name: errors}
-    return ValidationError(errors)
+def two_customers(data: Mapping[str, Any]) -> Errors | None:
+    """Return the error of a customer both beside the account and in it: which one counts would be a guess."""
+    account = data.get("account")
+    if "customer" not in data or not isinstance(account, Mapping) or "customer" not in account:
+        return None
+    detail = "Send the customer beside the account or in it, not both."
+    return {"account": {"customer": [ErrorDetail(detail, "customer_given_twice")]}}

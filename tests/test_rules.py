@@ -14,6 +14,7 @@ from accounts.models import Account
 from billers.models import ApiKey, Biller
 from bills.models import Bill
 from core.money import MAX_AMOUNT
+from core.refusals import Conflict, ReferenceTaken, RuleBroken, explain, rules
 from core.rules import Rule
 from customers.models import Customer
 from ledger.models import Entry
@@ -62,6 +63,10 @@ BREAKS = {
     "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
     "api_key_scope_known": (ApiKey, {"scope": "admin"}),
 }
+CONFLICTS = {
+    *("account_customer_fixed", "bill_has_payments", "bill_voided"),
+    *("bill_owner_fixed", "bill_currency_fixed", "bill_date_fixed"),
+}
 UNTRIGGERED = {"bill_currency_well_formed": "bills_bill", "entry_kind_known": "ledger_entry"}
 """Where a trigger speaks before the check can: the check itself is met with the triggers off."""
 for _kind, _table in (("customer", "customers_customer"), ("account", "accounts_account")):
@@ -94,9 +99,13 @@ def run(sql, *parameters):
 
 def refused(write):
     """Return the name of what PostgreSQL refuses this write for, at once or at COMMIT."""
+    return error_of(write).__cause__.diag.constraint_name
+
+
+def error_of(write):
     with pytest.raises(DatabaseError) as caught, transaction.atomic():
         write_and_check(write)
-    return caught.value.__cause__.diag.constraint_name
+    return caught.value
 
 
 def without_triggers(table, write):
@@ -104,7 +113,7 @@ def without_triggers(table, write):
     check_now()
     run(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     try:
-        return refused(write)
+        return error_of(write)
     finally:
         run(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
@@ -122,8 +131,8 @@ def test_every_check_and_rule_is_broken_below():
     assert dict(checks_and_rules()) == {name: model for name, (model, _) in BREAKS.items()}
 
 
-@pytest.mark.parametrize("name", BREAKS)
-def test_the_database_refuses_by_name(bill, name):
+def broken(name, bill):
+    """Break a rule by SQL; return PostgreSQL's error."""
     model, change = BREAKS[name]
     if name == "bill_voided":
         new_bill(biller_id=bill.biller_id, customer_id=bill.customer_id, voided_at=timezone.now())()
@@ -131,7 +140,55 @@ def test_the_database_refuses_by_name(bill, name):
     rows = model.objects.filter(pk=bill.pk) if model is Bill else model.objects.all()
     table = UNTRIGGERED.get(name)
     write = partial(rows.update, **change)
-    assert (without_triggers(table, write) if table else refused(write)) == name
+    return without_triggers(table, write) if table else error_of(write)
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_the_database_refuses_by_name_and_it_is_explained_in_the_rules_own_words(bill, name):
+    error = broken(name, bill)
+    assert error.__cause__.diag.constraint_name == name
+    refusal = explain(error, {})
+    assert type(refusal) is (Conflict if name in CONFLICTS else RuleBroken)
+    [reason] = refusal.reasons
+    assert (reason.code, reason.detail, reason.pointer) == (name, rules()[name], "")
+    # A sentence for people: not what Django says of a constraint that has none.
+    assert reason.detail.endswith(".")
+    assert "constraint" not in reason.detail.lower()
+    assert "%" not in reason.detail
+
+
+def test_a_broken_rule_is_explained_at_the_place_it_came_from_beside_all_others_of_its_class(bill):
+    customer = Customer.objects.get()
+    customer.currency, customer.metadata = None, ELEVEN
+    error = error_of(lambda: Customer.objects.update(currency=None, metadata=ELEVEN))
+    refusal = explain(error, {"": Bill.objects.get(), "/account/customer": customer})
+    assert [(reason.code, reason.pointer) for reason in refusal.reasons] == [
+        ("customer_currency_fixed_by_balance", "/account/customer"),
+        ("customer_metadata_at_most_10_keys", "/account/customer"),
+        ("customer_balance_needs_currency", "/account/customer"),
+    ]
+
+
+def test_a_taken_reference_is_explained_before_a_broken_rule(bill):
+    draft = Customer(biller_id=bill.biller_id, external_reference="C-1", balance=1)
+    refusal = explain(error_of(lambda: draft.save(force_insert=True)), {"/customer": draft})
+    [reason] = refusal.reasons
+    assert (type(refusal), reason.code, reason.pointer) == (
+        ReferenceTaken,
+        "external_reference_taken",
+        "/customer/external_reference",
+    )
+    assert reason.extra == {"existing_id": bill.customer_id}
+
+
+@pytest.mark.parametrize("kind", ["ledger", "key"])
+def test_a_defect_of_ours_is_no_refusal(bill, other, kind):
+    """What no caller can cause has no sentence: it is an error."""
+    if kind == "ledger":
+        error = error_of(lambda: Bill.objects.update(amount_paid=7))
+    else:
+        error = error_of(new_bill(biller=other, customer_id=bill.customer_id))
+    assert explain(error, {}) is None
 
 
 @pytest.mark.parametrize("model", [Customer, Account, Bill])
@@ -293,33 +350,69 @@ def test_the_version_counts_every_change_and_cannot_be_set(bill):
 # --- The audit trail --------------------------------------------------------------------------------------------------
 
 
-def history():
+HISTORIES = {Customer: "customers_customerhistory", Account: "accounts_accounthistory", Bill: "bills_billhistory"}
+PATHS = {Customer: "/billing/customers/C-1", Account: "/billing/accounts/ACC-1", Bill: "/billing/bills/INV-1"}
+
+
+def history(model=Bill):
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pgh_label, description, pgh_context FROM bills_billhistory ORDER BY pgh_id")
-        return cursor.fetchall()
+        cursor.execute(f"SELECT pgh_label, metadata, version, pgh_context FROM {HISTORIES[model]} ORDER BY pgh_id")
+        rows = cursor.fetchall()
+    return [
+        (label, json.loads(metadata), version, context and json.loads(context))
+        for label, metadata, version, context in rows
+    ]
 
 
-def test_every_path_leaves_a_copy_and_the_apis_says_who(bill, api):
+@pytest.mark.parametrize("model", HISTORIES)
+def test_every_path_leaves_a_copy_and_the_apis_says_who(bill, api, model):
+    actor = f"key:{ApiKey.objects.get().pk}"
+    created = history(model)
+    # Where a nested row opens with an amount, its insert is all there is to it.
+    assert [row[0] for row in created] == ["insert"]
+    assert created[0][3]["actor"] == actor
+    for method, change in (("PATCH", {"metadata": {"by": "patch"}}), ("PUT", {"metadata": {"by": "put"}})):
+        changed = api.call(method, PATHS[model], change, X_Request_ID=f"req-{method}-12345678")
+        assert changed.status_code == 200
+        label, metadata, version, context = history(model)[-1]
+        assert (label, metadata, f'"{version}"') == ("update", change["metadata"], changed.headers["ETag"])
+        assert context == {"actor": actor, "request_id": f"req-{method}-12345678"}
+        assert changed.headers["X-Request-ID"] == f"req-{method}-12345678"
+    run("SELECT set_config('pghistory.context_metadata', '', true)")
+    model.objects.update(metadata={"by": "bulk"})
+    record = model.objects.get()
+    record.metadata = {"by": "bulk_update"}
+    model.objects.bulk_update([record], ["metadata"])
+    run(f"""UPDATE {model._meta.db_table} SET metadata = '{{"by": "sql"}}'""")
+    told = [(row[0], row[1]["by"], row[3]) for row in history(model)[len(created) :]]
+    nobody = [("update", name, None) for name in ("bulk", "bulk_update", "sql")]
+    assert [row[:2] for row in told[:2]] == [("update", "patch"), ("update", "put")]
+    assert told[2:] == nobody
+
+
+def test_a_change_of_amount_leaves_a_copy_too(bill, api):
     before = len(history())
-    changed = api.patch("/billing/bills/INV-1", {"description": "api"}, X_Request_ID="req-12345678")
-    assert changed.status_code == 200
-    label, description, context = history()[-1]
-    assert (label, description) == ("update", "api")
-    key = ApiKey.objects.get()
-    context = json.loads(context)
-    assert context["actor"] == f"key:{key.pk}"
-    assert context["request_id"] == changed.headers["X-Request-ID"]
-    Bill.objects.update(description="bulk")
-    run("UPDATE bills_bill SET description = 'sql'")
-    assert [row[1] for row in history()[before:]] == ["api", "bulk", "sql"]
+    api.patch("/billing/bills/INV-1", {"amount_paid": 777})
+    api.post("/billing/bills", {**COMPOSITE, "external_reference": "INV-2", "amount_paid": 0, "account": "ACC-1"})
+    api.post("/billing/bills/INV-2/void", {"reason": "typo"}, Idempotency_Key="void")
+    assert [row[0] for row in history()[before:]] == ["update", "insert", "update"]
+
+
+@pytest.mark.parametrize("model", HISTORIES)
+def test_what_is_refused_or_changes_nothing_leaves_no_copy(bill, api, model):
+    before = history(model)
+    assert api.patch(PATHS[model], {"metadata": {}}).status_code == 200
+    crossed = {"metadata": {"a": "b"}, "payment_rules": {"min_amount": 2, "max_amount": 1}}
+    assert api.patch(PATHS[model], crossed).status_code == 422
+    assert history(model) == before
 
 
 def test_a_bulk_change_leaves_a_copy_of_each_row(bill, biller):
     for number in range(3):
         new_bill(biller=biller, customer_id=bill.customer_id, external_reference=f"more-{number}")()
     before = len(history())
-    Bill.objects.update(description="all")
-    assert [row[:2] for row in history()[before:]] == [("update", "all")] * 4
+    Bill.objects.update(metadata={"by": "all"})
+    assert [row[:2] for row in history()[before:]] == [("update", {"by": "all"})] * 4
 
 
 def test_a_removal_by_sql_leaves_a_copy(bill, biller):

@@ -329,11 +329,11 @@ def test_an_entry_costs_the_same_at_the_10_000th_as_at_the_first(api, biller, re
             cursor.execute("ANALYZE ledger_entry")
         return plan(Bill.recompute_sql(), [[key], tenant, tenant])
 
-    few, touched = cost(), recomputed()
+    few = cost()
     long_history(biller, 10_000)
     assert Bill.objects.get().entry_count == 10_000
     assert cost() == few
-    assert touched["ledger_entry"] == recomputed()["ledger_entry"] == 1
+    assert recomputed()["ledger_entry"] == 1
 
 
 @pytest.mark.parametrize("model", [Customer, Account, Bill])
