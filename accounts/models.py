@@ -16,7 +16,7 @@ from core.refusals import Conflict, Malformed, ParentMissing
 from core.rules import Rule, Versioned
 from customers.models import Customer
 from ledger.models import Obligation, ObligationQuerySet, Parent, Versions
-from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers, metadata_index
+from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers, ledger_triggers, metadata_index
 
 OTHER_CUSTOMER = "An account stays with its customer."
 
@@ -140,6 +140,7 @@ class Account(Obligation):
         ]
         triggers = [
             Versioned(),
+            *ledger_triggers("account"),
             *balance_triggers("account"),
             Rule(
                 name="account_customer_fixed",

@@ -65,7 +65,7 @@ OWN = {
 
 
 RECORDS = ("customer", "account", "bill")
-_UNTOLD = ("_external_reference_taken", "_of_biller", "_of_customer")
+_UNTOLD = ("_external_reference_taken", "_of_biller", "_of_customer", "_biller_fixed", "_has_entries")
 """What ends the names of rules that a caller meets under another code, or not at all."""
 
 

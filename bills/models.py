@@ -21,7 +21,7 @@ from core.rules import Rule, Versioned
 from customers.models import Customer
 from events.models import Event
 from ledger.models import Obligation, ObligationQuerySet, Parent, Versions
-from ledger.rules import OF_EVERY_RECORD, metadata_index
+from ledger.rules import OF_EVERY_RECORD, ledger_triggers, metadata_index
 
 
 class Status(models.TextChoices):
@@ -278,6 +278,7 @@ class Bill(Obligation):
         ]
         triggers = [
             Versioned(),
+            *ledger_triggers("bill"),
             Rule(
                 name="bill_voided",
                 sentence=VOID,

@@ -12,7 +12,7 @@ from core.ids import PrefixedIdField
 from core.money import AmountField, CurrencyField
 from core.rules import Versioned
 from ledger.models import Obligation, ObligationQuerySet, Versions
-from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers, metadata_index
+from ledger.rules import OF_EVERY_BALANCE, OF_EVERY_RECORD, balance_triggers, ledger_triggers, metadata_index
 
 
 class CustomerQuerySet(ObligationQuerySet):
@@ -73,4 +73,4 @@ class Customer(Obligation):
             ),
             metadata_index("customer"),
         ]
-        triggers = [Versioned(), *balance_triggers("customer")]
+        triggers = [Versioned(), *ledger_triggers("customer"), *balance_triggers("customer")]

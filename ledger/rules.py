@@ -107,3 +107,23 @@ def balance_triggers(kind: str) -> list[pgtrigger.Trigger]:
             condition=pgtrigger.Condition("NEW.balance IS NULL AND OLD.balance <> 0"),
         ),
     ]
+
+
+def ledger_triggers(kind: str) -> list[pgtrigger.Trigger]:
+    """Return the rules that keep a record where its ledger can find it."""
+    return [
+        Rule(
+            name=f"{kind}_biller_fixed",
+            sentence="A record stays with its biller.",
+            conflict=True,
+            operation=pgtrigger.UpdateOf("biller_id"),
+            condition=pgtrigger.Condition("OLD.biller_id IS DISTINCT FROM NEW.biller_id"),
+        ),
+        Rule(
+            name=f"{kind}_has_entries",
+            sentence="A record with ledger entries cannot be removed.",
+            conflict=True,
+            operation=pgtrigger.Delete,
+            condition=pgtrigger.Condition("OLD.entry_count > 0"),
+        ),
+    ]
