@@ -17,7 +17,7 @@ from django.db import IntegrityError, OperationalError, connection, models, tran
 
 from billers.models import Biller
 from core.refusals import ParentMissing, Reason, ReferenceTaken, RuleBroken, explain
-from core.statements import insert
+from core.statements import insert, insert_family
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Act:
         self.drafts[pointer] = row
 
     def insert(self) -> None:
-        """Insert the planned rows, parents first as they were planned.
+        """Insert the planned rows and what has been left beside them, in one statement.
 
         Raises:
             ParentMissing: a parent that was named does not exist.
@@ -68,9 +68,9 @@ class Act:
         """
         if self.missing:
             raise ParentMissing(*self.missing)
-        for row in self.drafts.values():
-            if row._state.adding:
-                row.save(force_insert=True)
+        if new := [row for row in self.drafts.values() if row._state.adding]:
+            insert_family(new, *self._left.values())
+            self._left.clear()
         if self.broken:
             raise RuleBroken(*self.broken)
 

@@ -158,7 +158,7 @@ class Record(Tenanted):
         help_text="Overrides: min_amount, max_amount, underpayment_allowed, overpayment_allowed.",
     )
     metadata = DocumentField(default=dict, blank=True, help_text="At most 10 keys, text to text.")
-    version = models.BigIntegerField(default=1, editable=False, help_text="Counts the changes: the ETag.")
+    version = models.BigIntegerField(db_default=1, editable=False, help_text="Counts the changes: the ETag.")
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
     updated_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
 

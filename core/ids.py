@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -55,12 +55,16 @@ def _ten_digits(number: int) -> str:
 
 def decode(prefix: str, text: object) -> uuid.UUID | None:
     """Return the UUID that ``text`` names, or None when it is not an id of this kind."""
-    start = len(prefix) + 1
-    if not isinstance(text, str) or len(text) != start + _WIDTH or not text.startswith(prefix + "_"):
+    if not isinstance(text, str) or len(text) != len(prefix) + 1 + _WIDTH or not text.startswith(prefix + "_"):
         return None
+    return _number(text[-_WIDTH:])
+
+
+@lru_cache(maxsize=4096)  # one request names the same few ids many times over
+def _number(digits: str) -> uuid.UUID | None:
     number = 0
-    for place in range(start, start + _WIDTH, 2):
-        value = _VALUES.get(text[place : place + 2])
+    for place in range(0, _WIDTH, 2):
+        value = _VALUES.get(digits[place : place + 2])
         if value is None:
             return None
         number = number * 3844 + value

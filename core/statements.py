@@ -108,25 +108,103 @@ def insert(rows: Sequence[models.Model], returning: Sequence[str] = ()) -> list[
 
     Columns that the database fills are left to it, so all rows must leave it the same ones.
     """
-    connection = connections[DEFAULT_DB_ALIAS]
-    model = rows[0]._meta.model
-    fields = [
-        field
-        for field in model._meta.local_concrete_fields
-        if not field.generated and not isinstance(getattr(rows[0], field.attname), DatabaseDefault)
-    ]
-    parameters = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _insert_sql(model, tuple(field.column for field in fields), len(rows), tuple(returning)), parameters
-        )
+    fields = _given(rows)
+    statement = _insert_sql(rows[0]._meta.model, _columns(fields), len(rows), tuple(returning))
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(statement, _parameters(rows, fields))
         return cursor.fetchall() if returning else []
+
+
+def insert_family(records: Sequence[models.Model], *beside: Sequence[models.Model]) -> None:
+    """Insert records, each a child of the one before, and lists of rows beside them, in one statement.
+
+    What the database decides of a record is read back into it. Like every bulk path of Django's it sends no signals.
+    """
+    parts: list[_Part] = []
+    parameters: list[Any] = []
+    for rows in (*([record] for record in records), *beside):
+        model, fields = rows[0]._meta.model, _given(rows)
+        columns = _columns(fields)
+        decided = _decided(model, columns) if len(parts) < len(records) else ()
+        parts.append((model, columns, len(rows), decided))
+        parameters += _parameters(rows, fields)
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(_family_sql(tuple(parts), len(records)), parameters)
+        [row] = cursor.fetchall()
+    values = iter(row)
+    for record, (*_, decided) in zip(records, parts, strict=False):
+        for name in decided:
+            setattr(record, name, next(values))
+        record._state.adding, record._state.db = False, DEFAULT_DB_ALIAS
+
+
+_Part = tuple[type[models.Model], tuple[str, ...], int, tuple[str, ...]]
+"""A model, the columns given of it, how many rows, and the columns read back."""
+
+
+def _given(rows: Sequence[models.Model]) -> list[Any]:
+    """Return the fields of rows that are not left to the database, nor empty until something happens to the row."""
+    return [
+        field
+        for field, may_be_left in _writable(rows[0]._meta.model)
+        if not (may_be_left and all(_is_left(getattr(row, field.attname)) for row in rows))
+    ]
+
+
+def _is_left(value: Any) -> bool:
+    return value is None or isinstance(value, DatabaseDefault)
+
+
+@cache
+def _writable(model: type[models.Model]) -> list[tuple[Any, bool]]:
+    fields = [field for field in model._meta.local_concrete_fields if not field.generated]
+    return [(field, field.has_db_default() or (field.null and not field.editable)) for field in fields]
+
+
+@cache
+def _decided(model: type[models.Model], given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        field.column
+        for field in model._meta.local_concrete_fields
+        if field.column not in given and (field.generated or field.has_db_default())
+    )
+
+
+def _columns(fields: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(field.column for field in fields)
+
+
+def _parameters(rows: Sequence[models.Model], fields: Sequence[Any]) -> list[Any]:
+    connection = connections[DEFAULT_DB_ALIAS]
+    return [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
 
 
 @cache
 def _insert_sql(model: type[models.Model], columns: tuple[str, ...], count: int, returning: tuple[str, ...]) -> str:
     row = f"({', '.join(['%s'] * len(columns))})"
-    sql = f"INSERT INTO {_quoted(model._meta.db_table)} ({_quoted(*columns)}) VALUES {', '.join([row] * count)}"  # noqa: S608
+    return _inserting(model, columns, f"VALUES {', '.join([row] * count)}", returning)
+
+
+@cache
+def _family_sql(parts: tuple[_Part, ...], records: int) -> str:
+    """Return the statement of `insert_family`.
+
+    Each record is selected from the one before, which makes the parent's insert come first: two of these that meet
+    over a reference wait for each other in one order.
+    """
+    inserts = []
+    for place, (model, columns, count, returning) in enumerate(parts):
+        if 0 < place < records:
+            chosen = f"SELECT {', '.join(['%s'] * len(columns))} FROM part{place - 1}"  # noqa: S608
+            sql = _inserting(model, columns, chosen, returning)
+        else:
+            sql = _insert_sql(model, columns, count, returning)
+        inserts.append(f"part{place} AS ({sql})")
+    return f"WITH {', '.join(inserts)} SELECT * FROM {', '.join(f'part{place}' for place in range(records))}"  # noqa: S608
+
+
+def _inserting(model: type[models.Model], columns: tuple[str, ...], source: str, returning: tuple[str, ...]) -> str:
+    sql = f"INSERT INTO {_quoted(model._meta.db_table)} ({_quoted(*columns)}) {source}"
     return f"{sql} RETURNING {_quoted(*returning)}" if returning else sql
 
 
