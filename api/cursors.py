@@ -75,11 +75,11 @@ def _rows_from(
     backwards = position is not None and position.backwards
     rows: list[Row] = []
     for without_value in _segments(sort, position):
-        part = queryset.filter(**{f"{sort.field}__isnull": without_value}) if sort.nullable else queryset
+        part: Any = queryset.filter(**{f"{sort.field}__isnull": without_value}) if sort.nullable else queryset
         part = _ordered(part, sort, without_value=without_value, backwards=backwards)
         if position is not None and (position.value is None) == without_value:
             part = _beyond(part, sort, position)
-        rows += read(part.values(*columns)[: count - len(rows)])
+        rows += read(part.with_parents().values(*columns)[: count - len(rows)])
         if len(rows) >= count:
             break
     return rows

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from django.db import connections, models
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
+from django.db.models.sql.datastructures import Join
 
 from core.documents import DocumentField
 from core.ids import decode, new_id
@@ -44,8 +45,29 @@ class TenantForeignKey(models.ForeignObject):
         return name, path, args, options | {"id_name": self.id_name}
 
 
+class ParentByKey(Join):
+    """A parent looked up by its key for each row that needs it, whatever the planner believes of the tables.
+
+    Statistics know nothing of a biller that came after them. The planner then takes it for a biller of one row, and
+    joins a page of bills by reading all its accounts for each of them. OFFSET 0 keeps it from that choice.
+    """
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        name = compiler.quote_name_unless_alias
+        table, parent, own = name(self.table_name), name(self.parent_alias), name(self.table_alias)
+        quoted = [(connection.ops.quote_name(child), connection.ops.quote_name(key)) for child, key in self.join_cols]
+        same = " AND ".join(f"{table}.{key} = {parent}.{child}" for child, key in quoted)
+        return f"{self.join_type} LATERAL (SELECT * FROM {table} WHERE {same} OFFSET 0) {own} ON (true)", ()  # noqa: S608
+
+
 class TenantQuerySet(models.QuerySet[Any]):
     """The words every tenant's table knows."""
+
+    def with_parents(self) -> Self:
+        """Read the parents named from here on by their keys: for pages, never for conditions on a parent."""
+        rows = self.all()
+        rows.query.join_class = ParentByKey
+        return rows
 
     def for_biller(self, biller: Any) -> Self:
         """Return the rows of this biller (a Biller or its id)."""
@@ -134,7 +156,8 @@ def _samples(model: Any, *, by_id: bool) -> tuple[str, str]:
 def _reading(model: Any, columns: tuple[str, ...], *, by_id: bool) -> Prepared:
     rows = model._default_manager
     return Prepared(
-        lambda biller_id, key: rows.for_biller(biller_id).named(key).values(*columns)[:1], *_samples(model, by_id=by_id)
+        lambda biller_id, key: rows.for_biller(biller_id).named(key).with_parents().values(*columns)[:1],
+        *_samples(model, by_id=by_id),
     )
 
 
@@ -142,7 +165,8 @@ def _reading(model: Any, columns: tuple[str, ...], *, by_id: bool) -> Prepared:
 def _holding(model: Any, *, by_id: bool) -> Prepared:
     rows = model._default_manager
     return Prepared(
-        lambda biller_id, key: rows.for_biller(biller_id).named(key).locked()[:1], *_samples(model, by_id=by_id)
+        lambda biller_id, key: rows.for_biller(biller_id).named(key).with_parents().locked()[:1],
+        *_samples(model, by_id=by_id),
     )
 
 

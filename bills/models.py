@@ -273,6 +273,10 @@ class Bill(Obligation):
             ),
             # The worklist: what is still owed, by due date.
             models.Index(fields=["biller", "due_date", "id"], condition=Q(status="UNPAID"), name="bill_unpaid"),
+            # What is settled or void, newest first: the rare status as fast as the common one.
+            models.Index(
+                fields=["biller", "status", "created_at", "id"], condition=~Q(status="UNPAID"), name="bill_settled"
+            ),
             GinIndex("biller", OpClass(Upper("external_reference"), name="gin_trgm_ops"), name="bill_search"),
             metadata_index("bill"),
         ]

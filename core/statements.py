@@ -164,7 +164,7 @@ def _writable(model: type[models.Model]) -> list[tuple[Any, bool]]:
 @cache
 def _decided(model: type[models.Model], given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
-        field.column
+        str(field.column)
         for field in model._meta.local_concrete_fields
         if field.column not in given and (field.generated or field.has_db_default())
     )

@@ -392,7 +392,7 @@ def test_a_void_takes_a_reason_and_nothing_else(api, everything, records):
     [
         ("customers", ["/external_reference"]),
         ("accounts", ["/customer", "/external_reference"]),
-        ("bills", ["/amount_due", "/currency", "/external_reference"]),
+        ("bills", ["/amount_due", "/currency", "/customer", "/external_reference"]),
     ],
 )
 def test_everything_that_is_required_is_named_at_once(api, everything, kind, required):

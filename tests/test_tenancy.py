@@ -78,6 +78,15 @@ def test_every_index_begins_with_the_biller(db, table):
     assert {name: first for name, first in indexes if first != "biller_id"} == {}
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_the_planner_takes_every_biller_for_an_average_one(db, table):
+    """Statistics of the billers there were would mislead it about the next one: tests/test_plans.py."""
+    [(target,)] = ask(
+        "SELECT attstattarget FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'biller_id'", table
+    )
+    assert target == 0
+
+
 def test_every_key_between_tenants_tables_contains_the_biller(db):
     keys = ask(
         """
@@ -100,6 +109,7 @@ def test_every_key_between_tenants_tables_contains_the_biller(db):
 
 
 NAMED = re.compile(rf"\b({'|'.join(TABLES)})\b")
+OF_ONE_BILLER = r"""\bbiller_id"? = '[0-9a-f-]{32,36}'"""
 UPDATED = {"description": "x", "account": {"name": "New", "customer": {"name": "Jane", "balance": 4}}}
 PUT = {
     "currency": "ZAR",
@@ -154,8 +164,8 @@ def test_every_statement_about_a_tenants_table_names_the_biller(api, method, pat
     about = [query["sql"] for query in captured if NAMED.search(query["sql"])]
     assert about
     assert [sql for sql in about if "biller_id" not in sql] == []
-    finding = [sql for sql in about if not sql.startswith("INSERT")]
-    assert [sql for sql in finding if not re.search(r'"?biller_id"? = ', sql.partition(" WHERE ")[2])] == []
+    finding = [sql for sql in about if not sql.startswith(("INSERT", "WITH part0 AS (INSERT"))]
+    assert [sql for sql in finding if not re.search(OF_ONE_BILLER, sql.partition(" WHERE ")[2])] == []
 
 
 def test_another_billers_records_do_not_exist(api, api_for, other):

@@ -41,7 +41,7 @@ def statements(transactional_db, api):
 def test_begin_and_commit_are_counted(statements):
     sent = statements("POST", "/billing/bills", COMPOSITE)
     assert (sent[0], sent[-1]) == ("BEGIN", "COMMIT")
-    assert sum("INSERT INTO" in one for one in sent) >= 4
+    assert sum(one.count("INSERT INTO") for one in sent) == 4
 
 
 def test_the_first_request_of_a_key_asks_for_it_and_the_next_does_not(transactional_db, api):
@@ -90,12 +90,10 @@ def test_a_list_sends_at_most_2_however_long_it_is(statements, api, path):
         assert len(api.get(f"/billing/{path}").json()["data"]) == 30
 
 
-def test_a_composite_create_of_three_objects_with_a_key_sends_at_most_8(statements):
-    assert len(statements("POST", "/billing/bills", COMPOSITE, Idempotency_Key="k")) <= 8
-
-
-def test_opening_balances_cost_one_more(statements):
-    assert len(statements("POST", "/billing/bills", OPENING, Idempotency_Key="k")) <= 9
+@pytest.mark.parametrize("body", [COMPOSITE, OPENING], ids=["plain", "opening balances"])
+def test_a_composite_create_of_three_objects_with_a_key_sends_5(statements, body):
+    # BEGIN, the key, the rows all at once, the answer kept, COMMIT; 8, and 9 with openings, were asked for.
+    assert len(statements("POST", "/billing/bills", body, Idempotency_Key="k")) == 5
 
 
 def test_a_patch_of_amount_paid_sends_at_most_7_and_9_with_a_key(statements, api):
