@@ -1,10 +1,10 @@
 """The same request again gets the first answer: the key's row commits with the effect, or not at all."""
 
 import hashlib
-import json
 import re
 from typing import Any
 
+import orjson
 from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -58,7 +58,9 @@ class Claim:
         if not _KEY.match(key):
             raise Problem(400, "invalid_idempotency_key", "An Idempotency-Key is 1 to 255 of A-Z a-z 0-9 _ -.")
         said = (request.method, request.path, sorted(request.query_params.lists()), body)
-        return cls(caller_of(request).biller, key, hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest())
+        return cls(
+            caller_of(request).biller, key, hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
+        )
 
     def take(self, act: Act) -> None:
         """Take the key for this transaction, or raise what was answered under it.
@@ -83,7 +85,9 @@ class Claim:
         """Remember the answer, in the transaction of its effect."""
         headers = {name: answer.headers[name] for name in ("ETag", "Location") if name in answer.headers}
         with connection.cursor() as cursor:
-            cursor.execute(_KEEP, [answer.status_code, json.dumps(headers), answer.content, self.scope_id, self.key])
+            cursor.execute(
+                _KEEP, [answer.status_code, orjson.dumps(headers).decode(), answer.content, self.scope_id, self.key]
+            )
 
     def _said_before(self) -> Exception:
         first = IdempotencyKey.objects.get(scope_id=self.scope_id, key=self.key)

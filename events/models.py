@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
 from billers.acts import Act
 from billers.tenancy import Tenanted
+from core.documents import DocumentField
 from core.ids import PrefixedIdField
 
 
@@ -20,7 +20,7 @@ class Event(Tenanted):
     id = PrefixedIdField("evt", primary_key=True)
     type = models.CharField(max_length=40, help_text="For example bill.created.")
     object_id = models.UUIDField(help_text="The record it happened to.")
-    body = models.JSONField(encoder=DjangoJSONEncoder, help_text="id, external_reference, changed fields and amounts.")
+    body = DocumentField(help_text="id, external_reference, changed fields and amounts.")
     sequence = models.BigIntegerField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
 
