@@ -23,7 +23,7 @@ from rich.table import Table
 from bench import floor
 from bench.client import Request, http, rate
 from bench.loading import load, new_biller, scratch_database, settle
-from bench.serving import served, url_of_scratch
+from bench.serving import OURS, PLAIN, served, url_of_scratch
 from billing_project.database.server import PrivateServer
 
 TARGETS = {"get": 3.5, "list of 100": 2.5, "patch": 2.0, "composite create": 4.0}
@@ -65,8 +65,8 @@ def compare(arguments: argparse.Namespace) -> None:
         database = {"DATABASE_URL": url_of_scratch()}
         found: dict[tuple[str, str], list[float]] = {}
         with (
-            served("billing_project.wsgi:application", database) as ours,
-            served("bench.plain.wsgi:application", database) as plain,
+            served(OURS, database) as ours,
+            served(PLAIN, database) as plain,
         ):
             ports = {"ours": ours, "plain": plain}
             for turn in range(-1, arguments.rounds):
@@ -137,7 +137,7 @@ def growth(arguments: argparse.Namespace) -> None:
                 load(other, 10**9 * (place + 1) + loaded // 20, share)
             loaded = size
             settle()
-            with served("billing_project.wsgi:application", {"DATABASE_URL": url_of_scratch()}) as port:
+            with served(OURS, {"DATABASE_URL": url_of_scratch()}) as port:
                 for name, request in requests(key, size // 2, f"g{size}").items():
                     if name != "patch":
                         measured = [rate(port, request, arguments.seconds) for _ in range(arguments.rounds + 1)][1:]

@@ -1,4 +1,4 @@
-"""Serves ours and the twin's API alike: the same server, as many workers and threads."""
+"""Serves ours as `make run` does, and the twin as plain DRF mostly is: as many workers and threads."""
 
 import os
 import signal
@@ -20,6 +20,15 @@ PRODUCTION = {
 }
 
 
+OURS = "billing_project.wsgi:application"
+PLAIN = "bench.plain.wsgi:application"
+SERVERS = {
+    OURS: "granian --interface wsgi --host 127.0.0.1 --port {port} --workers 2 --blocking-threads 4"
+    " --blocking-threads-idle-timeout 600",
+    PLAIN: "gunicorn --worker-class gthread --bind 127.0.0.1:{port} --workers 2 --threads 4 --keep-alive 600",
+}
+
+
 def free_port() -> int:
     """Return a port nobody listens on."""
     with socket.socket() as probe:
@@ -31,8 +40,7 @@ def free_port() -> int:
 def served(application: str, database: dict[str, str]) -> Iterator[int]:
     """Serve an application until the block ends; give its port."""
     port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "2", "--blocking-threads", "4", "--blocking-threads-idle-timeout", "600", application]
+    command = [sys.executable, "-m", *SERVERS[application].format(port=port).split(), application]
     environment = {**os.environ, **PRODUCTION, **database}
     server = subprocess.Popen(
         command,
