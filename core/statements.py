@@ -6,8 +6,9 @@ field preparation are as ever.
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from datetime import date
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
@@ -16,8 +17,10 @@ from django.db.models.query import QuerySet
 from django.db.utils import DEFAULT_DB_ALIAS
 
 from core.ids import as_uuid
+from core.money import AmountField, CurrencyField
 
 Row = dict[str, Any]
+Made = TypeVar("Made", bound=models.Model)
 
 
 class Reading:
@@ -103,6 +106,32 @@ class Prepared:
         )
 
 
+def made(model: type[Made], **given: Any) -> Made:
+    """Return `model(**given)`, in half the time: every value has its place, so nothing is looked for."""
+    values = [
+        given.pop(name) if name in given else default() if is_maker else default
+        for name, default, is_maker in _places(model)
+    ]
+    record = model(*values)
+    for parent, row in given.items():
+        setattr(record, parent, row)
+    return record
+
+
+@cache
+def _places(model: type[models.Model]) -> list[tuple[str, Any, bool]]:
+    """Return each column's name and default, and whether the default is a function that makes one."""
+    places: list[tuple[str, Any, bool]] = []
+    for field in model._meta.concrete_fields:
+        if field.generated:
+            places.append((field.attname, models.DEFERRED, False))
+        elif field.has_db_default() or callable(field.default):
+            places.append((field.attname, field.get_default, True))
+        else:
+            places.append((field.attname, field.get_default(), False))
+    return places
+
+
 def insert(rows: Sequence[models.Model], returning: Sequence[str] = ()) -> list[tuple[Any, ...]]:
     """Insert rows of one model in one statement; return these columns of each.
 
@@ -144,11 +173,9 @@ _Part = tuple[type[models.Model], tuple[str, ...], int, tuple[str, ...]]
 
 def _given(rows: Sequence[models.Model]) -> list[Any]:
     """Return the fields of rows that are not left to the database, nor empty until something happens to the row."""
-    return [
-        field
-        for field, may_be_left in _writable(rows[0]._meta.model)
-        if not (may_be_left and all(_is_left(getattr(row, field.attname)) for row in rows))
-    ]
+    always, perhaps = _writable(rows[0]._meta.model)
+    given = [field for field in perhaps if any(not _is_left(getattr(row, field.attname)) for row in rows)]
+    return [*always, *given]
 
 
 def _is_left(value: Any) -> bool:
@@ -156,9 +183,11 @@ def _is_left(value: Any) -> bool:
 
 
 @cache
-def _writable(model: type[models.Model]) -> list[tuple[Any, bool]]:
+def _writable(model: type[models.Model]) -> tuple[list[Any], list[Any]]:
+    """Return the fields that an INSERT always names, and those it names where they hold something."""
     fields = [field for field in model._meta.local_concrete_fields if not field.generated]
-    return [(field, field.has_db_default() or (field.null and not field.editable)) for field in fields]
+    perhaps = [field for field in fields if field.has_db_default() or (field.null and not field.editable)]
+    return [field for field in fields if field not in perhaps], perhaps
 
 
 @cache
@@ -176,7 +205,25 @@ def _columns(fields: Sequence[Any]) -> tuple[str, ...]:
 
 def _parameters(rows: Sequence[models.Model], fields: Sequence[Any]) -> list[Any]:
     connection = connections[DEFAULT_DB_ALIAS]
-    return [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
+    parameters = []
+    for row in rows:
+        for field in fields:
+            value = field.pre_save(row, add=True)
+            # Most values are what the driver takes; the field is asked about the others.
+            if value is not None and type(value) is not _PLAIN.get(type(field)):
+                value = field.get_db_prep_save(value, connection)
+            parameters.append(value)
+    return parameters
+
+
+_PLAIN: dict[type, type] = {
+    models.CharField: str,
+    models.EmailField: str,
+    CurrencyField: str,
+    models.BigIntegerField: int,
+    AmountField: int,
+    models.DateField: date,
+}
 
 
 @cache

@@ -8,6 +8,7 @@ from billers.acts import Act
 from billers.tenancy import Tenanted
 from core.documents import DocumentField
 from core.ids import PrefixedIdField
+from core.statements import made
 
 
 class Event(Tenanted):
@@ -38,7 +39,8 @@ class Event(Tenanted):
     def told(cls, act: Act, record: Any, what: str, **changes: Any) -> "Event":
         """Return the event that `what` happened to a record, with the fields it changed."""
         body = {"id": record.pk, "external_reference": record.external_reference, **changes}
-        return cls(
+        return made(
+            cls,
             biller_id=act.biller.pk,
             type=f"{record._meta.model_name}.{what}",
             object_id=record._meta.pk.get_db_prep_value(record.pk, None),

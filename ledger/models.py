@@ -12,6 +12,7 @@ from core.ids import PrefixedIdField, encode
 from core.money import AmountField
 from core.refusals import Malformed, Missing, Reason, Stale
 from core.rules import AppendOnly, Chained
+from core.statements import made
 from events.models import Event
 
 
@@ -113,7 +114,7 @@ class ObligationQuerySet(RecordQuerySet):
         """Plan a new row with its opening entry and its event; `Act.insert` writes it."""
         for name in Obligation.mergeable:
             fields[name] = {key: kept for key, kept in fields.get(name, {}).items() if kept is not None}
-        record = self.model(biller_id=act.biller.pk, **fields)
+        record = made(self.model, biller_id=act.biller.pk, **fields)
         if record.amount:
             act.leave(Entry.of(act, record, record.amount, Kind.OPENING, before=0))
             record.entry_count = 1
