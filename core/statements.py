@@ -107,14 +107,14 @@ class Prepared:
 
 
 def made(model: type[Made], **given: Any) -> Made:
-    """Return `model(**given)`, in half the time: every value has its place, so nothing is looked for."""
+    """Return `model(**given)`, for less: every column has its place, so nothing is looked for but the parents."""
     values = [
         given.pop(name) if name in given else default() if is_maker else default
         for name, default, is_maker in _places(model)
     ]
     record = model(*values)
-    for parent, row in given.items():
-        setattr(record, parent, row)
+    for name, parent in given.items():
+        setattr(record, model._meta.get_field(name).name, parent)
     return record
 
 
