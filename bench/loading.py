@@ -22,11 +22,21 @@ _CUSTOMERS = f"""
     FROM generate_series(%(first)s / {BILLS_A_CUSTOMER}, (%(last)s - 1) / {BILLS_A_CUSTOMER}) AS s
     ON CONFLICT DO NOTHING
 """
+_ACCOUNTS = f"""
+    INSERT INTO accounts_account (id, biller_id, customer_id, external_reference, name, payment_rules, metadata,
+        version, entry_count)
+    SELECT {_ID.format(kind=2, serial="s")}, %(biller)s, {_ID.format(kind=1, serial="s")}, 'A-' || s, 'Home', '{{}}',
+        '{{}}', 1, 0
+    FROM generate_series(%(first)s / {BILLS_A_CUSTOMER}, (%(last)s - 1) / {BILLS_A_CUSTOMER}) AS s
+    ON CONFLICT DO NOTHING
+"""
+# Every other bill hangs on its customer's account.
 _BILLS = f"""
-    INSERT INTO bills_bill (id, biller_id, customer_id, external_reference, currency, amount_due, amount_paid,
-        bill_date, due_date, description, payment_rules, metadata, version, entry_count, created_at)
+    INSERT INTO bills_bill (id, biller_id, customer_id, account_id, external_reference, currency, amount_due,
+        amount_paid, bill_date, due_date, description, payment_rules, metadata, version, entry_count, created_at)
     SELECT {_ID.format(kind=3, serial="s")}, %(biller)s, {_ID.format(kind=1, serial=f"(s / {BILLS_A_CUSTOMER})")},
-        'INV-' || s, 'ZAR', 100 + s %% 100000, 0, date '2026-01-01' + (s %% 300)::int,
+        CASE WHEN s %% 2 = 0 THEN {_ID.format(kind=2, serial=f"(s / {BILLS_A_CUSTOMER})")} END, 'INV-' || s, 'ZAR',
+        100 + s %% 100000, 0, date '2026-01-01' + (s %% 300)::int,
         date '2026-02-01' + (s %% 300)::int, 'Water and electricity', '{{}}', '{{}}', 1, 0,
         timestamptz '2026-01-01' + s * interval '1 second'
     FROM generate_series(%(first)s::bigint, %(last)s - 1) AS s
@@ -65,6 +75,7 @@ def load(biller: Biller, first: int, bills: int) -> None:
         scope = {"biller": as_uuid(biller.pk), "first": start, "last": min(start + BATCH, first + bills)}
         with connection.cursor() as cursor:
             cursor.execute(_CUSTOMERS, scope)
+            cursor.execute(_ACCOUNTS, scope)
             cursor.execute(_BILLS, scope)
 
 
