@@ -1,5 +1,6 @@
 """How a record is answered: the columns that are read, and the JSON made of them in one pass."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -13,20 +14,15 @@ from core.money import MAX_AMOUNT
 from core.statements import Row
 
 
-class Answer(serializers.Serializer):
+class RowAnswer(serializers.Serializer):
     """The JSON of one record.
 
-    The declared fields are its schema; `columns` is what a statement reads, `told` what becomes of it. Rows come from
-    `values()` or, after a write, from the instance: the same answer either way.
+    The declared fields are its schema; `columns` is what a statement reads. Rows come from `values()` or, after a
+    write, from the instance: the same answer either way.
     """
 
     columns: tuple[str, ...] = ()
     parents: dict[str, type["Answer"]] = {}
-
-    @classmethod
-    def told(cls, row: Row, biller: Biller, today: date) -> Row:
-        """Return the JSON object of a row."""
-        raise NotImplementedError
 
     @classmethod
     def row_of(cls, record: models.Model) -> Row:
@@ -39,8 +35,26 @@ class Answer(serializers.Serializer):
         more = [f"{parent}__{column}" for parent in expanded for column in cls.parents[parent].columns]
         return list(dict.fromkeys([*cls.columns, *more]))
 
+
+class PartnerAnswer(RowAnswer):
+    """What a channel partner is told: `told` makes it of the row alone, whichever biller it is about."""
+
     @classmethod
-    def told_with(cls, row: Row, expanded: list[str], biller: Biller, today: date) -> Row:
+    def told(cls, row: Row) -> Row:
+        """Return the JSON object of a row."""
+        raise NotImplementedError
+
+
+class Answer(RowAnswer):
+    """What a biller is told: `told` makes it of the row, the biller's settings and the biller's day."""
+
+    @classmethod
+    def told(cls, row: Row, biller: Biller, today: date) -> Row:
+        """Return the JSON object of a row."""
+        raise NotImplementedError
+
+    @classmethod
+    def told_with(cls, row: Row, expanded: Sequence[str], biller: Biller, today: date) -> Row:
         """Return the JSON object of a row, with these parents as objects beside their ids."""
         answer = cls.told(row, biller, today)
         for parent in expanded:

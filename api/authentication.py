@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -15,7 +16,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from api.problems import Problem
-from billers.models import ApiKey, Biller, Scope
+from billers.models import ApiKey, Biller, Owner, Partner, Scope
+from core.ids import as_uuid
 
 _MOST_REMEMBERED = 10_000
 _USE_RECORDED_EVERY = timedelta(minutes=5)
@@ -24,10 +26,10 @@ _LONGEST_KEY = 200
 
 @dataclass(frozen=True)
 class Caller:
-    """The biller a request acts for, and the key that says so."""
+    """The biller or partner a request comes from, and the key that says so."""
 
     key_id: str
-    biller: Biller
+    owner: Owner
     scope: str
     expires_at: datetime | None
 
@@ -35,6 +37,11 @@ class Caller:
     def is_authenticated(self) -> bool:
         """Always: without a key there is no caller."""
         return True
+
+    @property
+    def scope_id(self) -> UUID:
+        """Within what idempotency keys are told apart: one biller or partner in one mode, whichever key it uses."""
+        return cast("UUID", as_uuid(self.owner.pk))
 
     @property
     def actor(self) -> str:
@@ -76,7 +83,7 @@ class KeyRing:
             self._remembered.clear()
 
     def _looked_up(self, text: str, digest: bytes) -> Caller:
-        key = ApiKey.objects.select_related("biller").filter(public_part=ApiKey.public(text)).first()
+        key = ApiKey.objects.select_related("biller", "partner").filter(public_part=ApiKey.public(text)).first()
         if key is None or not hmac.compare_digest(bytes(key.digest), digest):
             raise unauthorised("invalid_api_key", "The API key is unknown.")
         if key.revoked_at is not None:
@@ -84,7 +91,7 @@ class KeyRing:
         now = timezone.now()
         if key.last_used_at is None or key.last_used_at < now - _USE_RECORDED_EVERY:
             ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
-        return Caller(key.pk, key.biller, key.scope, key.expires_at)
+        return Caller(key.pk, key.owner, key.scope, key.expires_at)
 
 
 key_ring = KeyRing()
@@ -113,10 +120,17 @@ def caller_of(request: Request) -> Caller:
     return cast("Caller", request.user)
 
 
-class ScopeAllows(BasePermission):
-    """A key of scope `read` only reads."""
+_WHOSE: dict[type[Owner], str] = {Biller: "a biller's", Partner: "a partner's"}
+
+
+class KeyAllows(BasePermission):
+    """A key opens the doors of its kind of owner alone, and one of scope `read` only reads."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if request.method in {"GET", "HEAD", "OPTIONS"} or caller_of(request).scope == Scope.WRITE:
+        caller = caller_of(request)
+        if type(caller.owner) is not view.callers:
+            whose, whom = _WHOSE[type(caller.owner)], _WHOSE[view.callers]
+            raise Problem(403, "api_key_out_of_scope", f"The API key is {whose}; this address takes {whom}.")
+        if request.method in {"GET", "HEAD", "OPTIONS"} or caller.scope == Scope.WRITE:
             return True
         raise Problem(403, "api_key_out_of_scope", "The API key may read, not write.")

@@ -44,7 +44,7 @@ OWN = {
     "invalid_api_key": "The API key is unknown.",
     "api_key_revoked": "The API key has been revoked.",
     "api_key_expired": "The API key has expired.",
-    "api_key_out_of_scope": "The API key may read, not write.",
+    "api_key_out_of_scope": "The API key may read, not write, or its owner is no caller of this address.",
     # Idempotency and concurrency
     "idempotency_key_required": "The call needs an Idempotency-Key.",
     "invalid_idempotency_key": "An Idempotency-Key is 1 to 255 of A-Z a-z 0-9 _ -.",

@@ -9,11 +9,10 @@ from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from api.authentication import caller_of
+from api.authentication import Caller, caller_of
 from api.models import IdempotencyKey
 from api.problems import LOCK_NOT_AVAILABLE, Problem
 from billers.acts import MOMENT, Act
-from billers.models import Biller
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,255}\Z")
 
@@ -38,8 +37,8 @@ class Replayed(Exception):  # noqa: N818 an answer, not an error
 class Claim:
     """One request's hold on its idempotency key."""
 
-    def __init__(self, biller: Biller, key: str, fingerprint: bytes) -> None:
-        self.scope_id = Biller._meta.pk.get_db_prep_value(biller.pk, connection)
+    def __init__(self, caller: Caller, key: str, fingerprint: bytes) -> None:
+        self.scope_id = caller.scope_id
         self.key = key
         self.fingerprint = fingerprint
 
@@ -58,9 +57,7 @@ class Claim:
         if not _KEY.match(key):
             raise Problem(400, "invalid_idempotency_key", "An Idempotency-Key is 1 to 255 of A-Z a-z 0-9 _ -.")
         said = (request.method, request.path, sorted(request.query_params.lists()), body)
-        return cls(
-            caller_of(request).biller, key, hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
-        )
+        return cls(caller_of(request), key, hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest())
 
     def take(self, act: Act) -> None:
         """Take the key for this transaction, or raise what was answered under it.

@@ -77,10 +77,10 @@ def answered(field: Any, nested: Any) -> Node:
             schema: Node = {"type": "integer", "format": "int64", "minimum": least, "maximum": most}
         case serializers.BooleanField():
             schema = {"type": "boolean"}
-        case serializers.DateTimeField():
-            schema = {"type": "string", "format": "date-time"}
-        case serializers.DateField():
-            schema = {"type": "string", "format": "date"}
+        case serializers.DateTimeField() | serializers.DateField():
+            schema = {"type": "string", "format": "date" if isinstance(field, serializers.DateField) else "date-time"}
+        case serializers.ListField():
+            schema = {"type": "array", "items": answered(field.child, nested)}
         case serializers.DictField():
             schema = {"type": "object", "additionalProperties": TEXT}
         case serializers.ChoiceField():

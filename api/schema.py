@@ -16,7 +16,7 @@ from core.refusals import is_conflict, named
 from core.rules import Rule
 
 ACTIONS = {
-    "list": ("list", "List, newest first"),
+    "list": ("list", "List"),
     "create": ("create", "Create"),
     "retrieve": ("get", "Get one by id or external reference"),
     "partial_update": ("update", "Change the fields that are sent"),
@@ -43,21 +43,33 @@ class Schema(AutoSchema):
 
     def get_operation_id(self) -> str:
         by_query = "_by_query" if self._action == "upsert" and not self._named else ""
-        return f"{self._collection}_{ACTIONS[self._action][0]}{by_query}"
+        side = "" if self._door == "billing" else f"{self._door}_"
+        return f"{side}{self._collection}_{ACTIONS[self._action][0]}{by_query}"
 
     def get_summary(self) -> str:
-        by_query = " in the query" if self._action == "upsert" and not self._named else ""
-        return ACTIONS[self._action][1] + by_query
+        more = ""
+        if self._action == "upsert" and not self._named:
+            more = " in the query"
+        elif self._action == "list":
+            order = self.view.first_sort
+            more = ", newest first" if order == "-created_at" else f" by {order}"
+        return ACTIONS[self._action][1] + more
 
     def get_description(self) -> str:  # type: ignore[override]
         return str(getattr(self.view, self._action).__doc__ or "").partition("\n")[0]
 
     def get_tags(self) -> list[str]:
-        return [self._collection]
+        # Billers look for their records by kind; partners meet a few calls, told on one page.
+        return [self._collection if self._door == "billing" else self._door]
 
     @property
     def _action(self) -> str:
         return str(self.view.action)
+
+    @property
+    def _door(self) -> str:
+        """Whose side of the API it is: `billing` or `partner`."""
+        return self.path.split("/")[1]
 
     @property
     def _collection(self) -> str:
@@ -99,7 +111,7 @@ class Schema(AutoSchema):
         found = [
             nodes.query("limit", limit),
             nodes.query("cursor", TEXT, "From next_cursor or previous_cursor."),
-            nodes.query("sort", {"type": "string", "enum": sorts, "default": "-created_at"}),
+            nodes.query("sort", {"type": "string", "enum": sorts, "default": self.view.first_sort}),
         ]
         found += [nodes.query(name, nodes.asked(one)) for name, one in self.view.filters.base_filters.items()]
         if "metadata.<key>" in self.view.filters.known():
@@ -157,7 +169,7 @@ class Schema(AutoSchema):
         found: dict[int, list[str]] = {
             400: ["invalid_parameter", "unknown_parameter", "repeated_parameter"],
             401: ["api_key_required", "invalid_api_key"],
-            403: ["api_key_revoked", "api_key_expired"],
+            403: ["api_key_revoked", "api_key_expired", "api_key_out_of_scope"],
             405: ["method_not_allowed"],
             406: ["not_acceptable"],
             500: ["internal_error"],
@@ -171,7 +183,6 @@ class Schema(AutoSchema):
 
     def _refused_writes(self, found: dict[int, list[str]]) -> dict[int, list[str]]:
         found[400] = ["invalid_request", "invalid_json", *found[400], "invalid_idempotency_key"]
-        found[403] += ["api_key_out_of_scope"]
         found[409], found[422] = ["idempotency_in_progress"], ["idempotency_key_reused"]
         found |= {413: ["request_too_large"], 415: ["unsupported_media_type"]}
         if self._action != "create":

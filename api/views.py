@@ -1,7 +1,7 @@
 """The base of every viewset: the tenant, the manners of HTTP, and nothing of the business."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 from django.db import connection, models
 from django.http import HttpRequest, HttpResponse
@@ -9,7 +9,7 @@ from rest_framework import viewsets
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.request import Request
 
-from api.answers import Answer, json_response
+from api.answers import Answer, RowAnswer, json_response
 from api.authentication import caller_of
 from api.cursors import DEFAULT_LIMIT, MAX_LIMIT, Page, Sort, page
 from api.filters import ListFilter
@@ -18,32 +18,25 @@ from api.preconditions import etag, expected_versions, is_known
 from api.problems import Problem, invalid_parameter, problem, reading
 from api.serializers import Errors, Shape
 from billers.acts import Act, perform
-from billers.models import Biller
+from billers.models import Biller, Owner
 from billers.tenancy import TenantQuerySet
 from core.refusals import Missing, Refusal
+from core.statements import Row
 from core.text import is_reference
 
 Verb = Callable[[Act], tuple[models.Model, bool]]
 """What a writing request does: returns the record, and whether it is new."""
 
 
-class TenantViewSet(viewsets.ViewSet):
-    """A door to one biller's rows: the caller's key says which."""
+class Door(viewsets.ViewSet):
+    """What every door of the API has in common: whom it is for, and how it reads the query."""
 
     metadata_class = None
-    answer: ClassVar[type[Answer]]
-    queryset: ClassVar[TenantQuerySet]
+    callers: ClassVar[type[Owner]]
+    """Whose keys open it."""
+    answer: ClassVar[type[RowAnswer]]
     # DRF would tell the methods in every answer; ours tell them with a 405.
     default_response_headers: ClassVar[dict[str, str]] = {}
-
-    @property
-    def biller(self) -> Biller:
-        """The biller whose key the request carries."""
-        return caller_of(self.request).biller
-
-    def rows(self) -> Any:
-        """Return the rows of the caller's biller: the one place where the tenant is applied."""
-        return self.queryset.for_biller(self.biller)
 
     def asked(self, *known: str, accepts: Callable[[str], bool] = lambda _: False) -> dict[str, str]:
         """Return the query parameters.
@@ -73,15 +66,46 @@ class TenantViewSet(viewsets.ViewSet):
         return list(dict.fromkeys(names))
 
 
-class ListViewSet(TenantViewSet):
-    """Lists by cursor."""
+class TenantViewSet(Door):
+    """A door to one biller's rows: the caller's key says which."""
 
-    filters: ClassVar[type[ListFilter]]
+    callers = Biller
+    answer: ClassVar[type[Answer]]
+    queryset: ClassVar[TenantQuerySet]
+
+    @property
+    def biller(self) -> Biller:
+        """The biller whose key the request carries."""
+        return cast("Biller", caller_of(self.request).owner)
+
+    def rows(self) -> Any:
+        """Return the rows of the caller's biller: the one place where the tenant is applied."""
+        return self.queryset.for_biller(self.biller)
+
+    def told(self, rows: Sequence[Row], expanded: Sequence[str]) -> list[Row]:
+        """Return the JSON objects of rows."""
+        today = self.biller.today()
+        return [self.answer.told_with(row, expanded, self.biller, today) for row in rows]
+
+
+class Listing(Door):
+    """Lists by cursor, of the rows that a door opens."""
+
+    filters: ClassVar[type[ListFilter]] = ListFilter
     sorts: ClassVar[dict[str, bool]] = {"created_at": False}
     """The fields to sort by, and whether each may be without a value."""
+    first_sort: ClassVar[str] = "-created_at"
+
+    def rows(self) -> Any:
+        """Return the rows that the caller may see."""
+        raise NotImplementedError
+
+    def told(self, rows: Sequence[Row], expanded: Sequence[str]) -> Sequence[Row]:
+        """Return the JSON objects of rows."""
+        raise NotImplementedError
 
     def list(self, request: Request) -> HttpResponse:
-        """Answer a page of the rows that were asked for, newest first unless sorted."""
+        """Answer a page of the rows that were asked for, in the list's own order unless sorted."""
         expand = ["expand"] if self.answer.parents else []
         known = [*self.filters.known(), "limit", "cursor", "sort", *expand]
         asked = self.asked(*known, accepts=self.filters.knows)
@@ -90,8 +114,7 @@ class ListViewSet(TenantViewSet):
         found = page(
             rows, self.answer.columns_with(expanded), self._sort(asked), self._limit(asked), asked.get("cursor")
         )
-        today = self.biller.today()
-        told = [self.answer.told_with(row, expanded, self.biller, today) for row in found.rows]
+        told = self.told(found.rows, expanded)
         response = json_response(
             {"data": told, "next_cursor": found.next_cursor, "previous_cursor": found.previous_cursor}
         )
@@ -99,7 +122,7 @@ class ListViewSet(TenantViewSet):
         return response
 
     def _sort(self, asked: dict[str, str]) -> Sort:
-        name = asked.get("sort", "-created_at")
+        name = asked.get("sort", self.first_sort)
         field = name.removeprefix("-")
         if field not in self.sorts:
             raise invalid_parameter("sort", f"Sort by {', '.join(self.sorts)}; a leading - descends.", "invalid_sort")
@@ -126,6 +149,10 @@ def _link(request: Request, response: HttpResponse, found: Page) -> None:
             response.headers[header] = cursor
     if links:
         response.headers["Link"] = ", ".join(links)
+
+
+class ListViewSet(TenantViewSet, Listing):
+    """Lists of a biller's own rows."""
 
 
 class RecordViewSet(ListViewSet):

@@ -5,7 +5,7 @@ set it) makes a cross-tenant child impossible today and lets the tables be distr
 """
 
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.db import connections, models
 from django.db.models.fields.related_descriptors import ForwardManyToOneDescriptor
@@ -60,14 +60,21 @@ class ParentByKey(Join):
         return f"{self.join_type} LATERAL (SELECT * FROM {table} WHERE {same} OFFSET 0) {own} ON (true)", ()  # noqa: S608
 
 
-class TenantQuerySet(models.QuerySet[Any]):
-    """The words every tenant's table knows."""
+Row_co = TypeVar("Row_co", bound=models.Model, covariant=True)
+
+
+class PagedQuerySet(models.QuerySet[Row_co]):
+    """The words of rows that are read page by page."""
 
     def with_parents(self) -> Self:
         """Read the parents named from here on by their keys: for pages, never for conditions on a parent."""
         rows = self.all()
         rows.query.join_class = ParentByKey
         return rows
+
+
+class TenantQuerySet(PagedQuerySet[Any]):
+    """The words every tenant's table knows."""
 
     def for_biller(self, biller: Any) -> Self:
         """Return the rows of this biller (a Biller or its id)."""

@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 
 from accounts.views import AccountViewSet
 from api import pages, views
+from api.partners import BillerViewSet
 from bills.views import BillViewSet
 from customers.views import CustomerViewSet
 from ledger.views import EntryViewSet
@@ -26,6 +27,7 @@ urlpatterns = [
     path("billing/bills/<str:key>", BillViewSet.as_view(RECORD)),
     path("billing/bills/<str:key>/void", BillViewSet.as_view({"post": "void"})),
     path("billing/entries", EntryViewSet.as_view({"get": "list"})),
+    path("partner/billers", BillerViewSet.as_view({"get": "list"})),
     path("openapi.json", pages.document),
     path("docs", pages.docs),
     path("problems/<slug:code>", pages.problem_page),

@@ -9,7 +9,7 @@ from django.test import Client
 from accounts.models import Account
 from api.authentication import key_ring
 from api.models import IdempotencyKey
-from billers.models import ApiKey, Biller
+from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from customers.models import Customer
 from events.models import Event
@@ -74,15 +74,46 @@ def other(db):
 
 
 @pytest.fixture
+def partners(pair):
+    """One channel partner in live and test mode, enabled for the biller of that mode."""
+    partners = Partner.objects.found(name="Corner Shops", reference="corner")
+    for mode, partner in partners.items():
+        Enablement.objects.enable(partner, [pair[mode]])
+    return partners
+
+
+@pytest.fixture
+def partner(partners):
+    return partners["live"]
+
+
+@pytest.fixture
+def test_partner(partners):
+    return partners["test"]
+
+
+@pytest.fixture
+def other_partner(db):
+    """Another channel partner, enabled for nobody."""
+    return Partner.objects.found(name="Other Bank", reference="other-bank")["live"]
+
+
+@pytest.fixture
 def api_for():
-    """Make a caller with a new key of a biller."""
-    return lambda biller, **key: Api(ApiKey.objects.issue(biller, **key)[1])
+    """Make a caller with a new key of a biller or partner."""
+    return lambda owner, **key: Api(ApiKey.objects.issue(owner, **key)[1])
 
 
 @pytest.fixture
 def api(api_for, biller):
     """A caller with a write key of `biller`."""
     return api_for(biller)
+
+
+@pytest.fixture
+def partner_api(api_for, partner):
+    """A caller with a write key of `partner`."""
+    return api_for(partner)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from api.authentication import Caller
 from billers.models import ApiKey
 from billing_project.urls import urlpatterns
 from bills.models import Bill
@@ -24,14 +25,17 @@ DOORS = {
     "billing/bills/<str:key>": {"GET": None, "PUT": {"description": "x"}, "PATCH": {"description": "x"}},
     "billing/bills/<str:key>/void": {"POST": {}},
     "billing/entries": {"GET": None},
+    "partner/billers": {"GET": None},
 }
 OPEN = {"", "openapi.json", "docs", "problems/<slug:code>", "health/live", "health/ready"}
 CONSOLE = "admin/"
 NOWHERE = "^(?:billing|partner)(?:/|$)"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 CASES = [(route, method) for route, methods in DOORS.items() for method in methods]
+SIDES = {"billing": "biller", "partner": "partner"}
+"""Whose keys open what begins with the word."""
 BY_NAME = [case for case in CASES if "<" in case[0] and case[1] != "PUT"]
-NAMES = {"customers": "C", "accounts": "A", "bills": "B", "entries": ""}
+NAMES = {"customers": "C", "accounts": "A", "bills": "B", "entries": "", "billers": ""}
 STRANGERS = pytest.mark.parametrize("stranger", ["other", "test_biller"])
 
 
@@ -44,6 +48,10 @@ def knock(caller, route, method, names=NAMES, **headers):
     if method == "PUT" and "<" not in route:
         path += f"?external_reference={names[route.split('/')[1]]}"
     return caller.call(method, path, DOORS[route][method], **{"Idempotency_Key": "door", **headers})
+
+
+def side_of(route):
+    return SIDES[route.partition("/")[0]]
 
 
 def absent(name):
@@ -63,6 +71,18 @@ def records(api):
         "/billing/bills", {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "account": account}
     )
     return {"bills": bill.json()["id"], "accounts": bill.json()["account_id"], "customers": bill.json()["customer_id"]}
+
+
+@pytest.fixture
+def owner(request, route):
+    """Whose keys open the door."""
+    return request.getfixturevalue(side_of(route))
+
+
+@pytest.fixture
+def caller(api_for, owner):
+    """A caller with a write key that opens the door."""
+    return api_for(owner)
 
 
 @pytest.fixture
@@ -88,28 +108,28 @@ def test_documents_and_health_need_no_key(nobody, db, path):
 
 
 @pytest.mark.parametrize(("route", "method"), CASES)
-def test_a_proper_key_opens_the_door(api, records, route, method):
-    assert knock(api, route, method).status_code == (201 if method == "POST" and "void" not in route else 200)
+def test_a_proper_key_opens_the_door(caller, records, route, method):
+    assert knock(caller, route, method).status_code == (201 if method == "POST" and "void" not in route else 200)
 
 
 @pytest.mark.parametrize(("route", "method"), CASES)
-def test_without_a_valid_key_nothing_opens(nobody, api, everything, records, route, method):
+def test_without_a_valid_key_nothing_opens(nobody, caller, everything, records, route, method):
     before = everything()
-    public = ApiKey.public(api.key)
+    public = ApiKey.public(caller.key)
     for header, code in (
         (None, "api_key_required"),
         ("", "api_key_required"),
         ("garbage", "api_key_required"),
         ("Basic dXNlcjpwYXNz", "api_key_required"),
-        (f"Token {api.key}", "api_key_required"),
-        (api.key, "api_key_required"),
+        (f"Token {caller.key}", "api_key_required"),
+        (caller.key, "api_key_required"),
         ("Bearer", "api_key_required"),
         ("Bearer sk_unknown_key", "invalid_api_key"),
         (f"Bearer {public}", "invalid_api_key"),
         (f"Bearer {public}_wrong", "invalid_api_key"),
-        (f"Bearer {api.key}x", "invalid_api_key"),
-        (f"Bearer {api.key[:-1]}", "invalid_api_key"),
-        (f"Bearer {api.key} {api.key}", "invalid_api_key"),
+        (f"Bearer {caller.key}x", "invalid_api_key"),
+        (f"Bearer {caller.key[:-1]}", "invalid_api_key"),
+        (f"Bearer {caller.key} {caller.key}", "invalid_api_key"),
         ("Bearer é", "invalid_api_key"),
         ("Bearer \0", "invalid_api_key"),
         (f"Bearer {'x' * 5000}", "invalid_api_key"),
@@ -124,9 +144,9 @@ def test_without_a_valid_key_nothing_opens(nobody, api, everything, records, rou
 
 
 @pytest.mark.parametrize(("route", "method"), CASES)
-def test_a_revoked_or_expired_key_opens_nothing(api_for, biller, everything, records, route, method):
+def test_a_revoked_or_expired_key_opens_nothing(api_for, owner, everything, records, route, method):
     before = everything()
-    revoked, expired = api_for(biller), api_for(biller, expires_at=timezone.now() - timedelta(seconds=1))
+    revoked, expired = api_for(owner), api_for(owner, expires_at=timezone.now() - timedelta(seconds=1))
     ApiKey.objects.filter(public_part=ApiKey.public(revoked.key)).revoke(timezone.now())
     for caller, code in ((revoked, "api_key_revoked"), (expired, "api_key_expired")):
         response = knock(caller, route, method)
@@ -135,12 +155,39 @@ def test_a_revoked_or_expired_key_opens_nothing(api_for, biller, everything, rec
 
 
 @pytest.mark.parametrize(("route", "method"), CASES)
-def test_a_read_key_reads_and_does_not_write(api_for, biller, everything, records, route, method):
+def test_a_read_key_reads_and_does_not_write(api_for, owner, everything, records, route, method):
     before = everything()
-    response = knock(api_for(biller, scope="read"), route, method)
+    response = knock(api_for(owner, scope="read"), route, method)
     assert response.status_code == (200 if method == "GET" else 403)
     assert method == "GET" or response.json()["code"] == "api_key_out_of_scope"
     assert everything() == before
+
+
+@pytest.mark.parametrize("mode", ["live", "test"])
+@pytest.mark.parametrize("scope", ["read", "write"])
+@pytest.mark.parametrize(("route", "method"), CASES)
+def test_a_key_of_the_other_side_opens_nothing_and_is_told_whose_it_is(
+    api_for, pair, partners, everything, records, route, method, scope, mode
+):
+    before = everything()
+    wrong, told = {
+        "biller": (partners, "The API key is a partner's; this address takes a biller's."),
+        "partner": (pair, "The API key is a biller's; this address takes a partner's."),
+    }[side_of(route)]
+    caller = api_for(wrong[mode], scope=scope)
+    for names in (NAMES, records):
+        refused = knock(caller, route, method, {**NAMES, **names})
+        problem = refused.json()
+        assert (refused.status_code, problem["code"], problem["detail"]) == (403, "api_key_out_of_scope", told)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("owner", ["partner", "test_partner", "other_partner"])
+def test_an_unknown_key_is_401_on_either_side_whoever_it_resembles(request, api_for, nobody, owner):
+    key = api_for(request.getfixturevalue(owner)).key
+    for route in DOORS:
+        refused = nobody.get(path_of(route), Authorization=f"Bearer {key[:-1]}{'a' if key[-1] != 'a' else 'b'}")
+        assert (refused.status_code, refused.json()["code"]) == (401, "invalid_api_key")
 
 
 @STRANGERS
@@ -248,6 +295,12 @@ def test_an_idempotency_key_belongs_to_one_biller_in_one_mode(api, intruder, str
     assert Customer.objects.count() == 3
 
 
+def test_an_idempotency_key_belongs_to_one_caller_whoever_else_uses_the_same(api, partner, partners, biller):
+    scopes = {Caller("key_x", owner, "write", None).scope_id for owner in (biller, *partners.values())}
+    assert len(scopes) == 3
+    assert Caller("key_y", partner, "read", None).scope_id in scopes
+
+
 def test_two_keys_of_one_biller_share_its_idempotency_keys(api, api_for, biller):
     first = api.post("/billing/customers", {"external_reference": "c"}, Idempotency_Key="same")
     again = api_for(biller).post("/billing/customers", {"external_reference": "c"}, Idempotency_Key="same")
@@ -261,12 +314,15 @@ def test_live_and_test_keys_look_different(api, api_for, test_biller):
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_a_method_that_is_not_offered_is_405_and_nothing_can_be_deleted(api, everything, records, settings, debug):
+def test_a_method_that_is_not_offered_is_405_and_nothing_can_be_deleted(
+    api, partner_api, everything, records, settings, debug
+):
     settings.DEBUG = debug
     before = everything()
     for route, offered in DOORS.items():
+        caller = {"biller": api, "partner": partner_api}[side_of(route)]
         for method in set(METHODS) - set(offered):
-            response = api.call(method, path_of(route))
+            response = caller.call(method, path_of(route))
             assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed"), (route, method)
             assert set(response.headers["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == set(offered), (route, method)
     assert everything() == before
@@ -291,6 +347,10 @@ def test_a_method_that_is_not_offered_is_405_and_nothing_can_be_deleted(api, eve
         "/partner",
         "/partner/",
         "/partner/x",
+        "/partner/billers/",
+        "/partner/billers/acme",
+        "/partner/bills",
+        "/billing/billers",
         "/billing/%00",
         "/billing/bills/%0A/void/x",
     ],

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Account
-from billers.models import ApiKey, Biller
+from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from core.money import MAX_AMOUNT
 from core.refusals import Conflict, ReferenceTaken, RuleBroken, explain, rules
@@ -63,7 +63,10 @@ BREAKS = {
     "entry_kind_known": (Entry, {"kind": "gift"}),
     "biller_mode_known": (Biller, {"mode": "both"}),
     "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
+    "biller_country_well_formed": (Biller, {"country": "za"}),
+    "partner_mode_known": (Partner, {"mode": "both"}),
     "api_key_scope_known": (ApiKey, {"scope": "admin"}),
+    "api_key_of_biller_or_partner": (ApiKey, {"biller": None}),
 }
 CONFLICTS = {
     *(f"{kind}_{name}" for kind in ("customer", "account", "bill") for name in OF_EVERY_LEDGER),
@@ -77,7 +80,7 @@ for _kind, _table in (("customer", "customers_customer"), ("account", "accounts_
 
 
 @pytest.fixture
-def bill(api):
+def bill(api, partners):
     """A bill with money on it, under an account and a customer that have a balance."""
     assert api.post("/billing/bills", COMPOSITE).status_code == 201
     check_now()
@@ -264,6 +267,49 @@ def test_a_parent_with_children_cannot_be_removed(bill, biller):
         ("customers_customer", "account_customer_of_biller"),
     ):
         assert refused(lambda table=table: run(f"DELETE FROM {table} WHERE external_reference = 'second'")) == key
+
+
+# --- Partners and keys ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("biller_mode", "partner_mode", "mode", "key"),
+    [
+        ("live", "test", "test", "enablement_biller_of_mode"),
+        ("live", "test", "live", "enablement_partner_of_mode"),
+        ("test", "live", "live", "enablement_biller_of_mode"),
+        ("test", "live", "test", "enablement_partner_of_mode"),
+    ],
+)
+def test_a_partner_is_never_enabled_for_a_biller_of_the_other_mode(
+    pair, partners, biller_mode, partner_mode, mode, key
+):
+    Enablement.objects.all().delete()
+    stray = Enablement(biller=pair[biller_mode], partner=partners[partner_mode], mode=mode)
+    assert refused(lambda: Enablement.objects.bulk_create([stray])) == key
+    if mode == partner_mode:
+        assert refused(lambda: Enablement.objects.enable(partners[partner_mode], [pair[biller_mode]])) == key
+    assert Enablement.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "key"), [(Biller, "enablement_biller_of_mode"), (Partner, "enablement_partner_of_mode")]
+)
+def test_who_is_enabled_changes_neither_mode_nor_is_removed(partners, model, key):
+    model.objects.filter(mode="test").update(reference="apart")
+    assert refused(lambda: model.objects.filter(mode="test").update(mode="live")) == key
+    assert refused(lambda: run(f"DELETE FROM {model._meta.db_table}")) == key
+
+
+def test_a_partner_is_enabled_once_for_a_biller(partner, biller):
+    twice = Enablement(biller=biller, partner=partner, mode="live")
+    assert refused(lambda: Enablement.objects.bulk_create([twice])) == "enablement_unique"
+
+
+def test_a_key_belongs_to_a_biller_or_a_partner_and_never_to_both_or_nobody(api, partner):
+    for change in ({"partner": partner}, {"biller": None}):
+        assert refused(lambda change=change: ApiKey.objects.update(**change)) == "api_key_of_biller_or_partner"
+    assert ApiKey.objects.update(biller=None, partner=partner) == 1
 
 
 # --- The ledger -------------------------------------------------------------------------------------------------------

@@ -47,12 +47,17 @@ def test_the_tables_of_tenants_are_these():
     ]
 
 
-def test_no_other_table_names_a_biller_but_its_keys(db):
+def test_no_other_table_names_a_biller_but_the_directories_of_keys_and_partners(db):
     """A new table that holds a biller's rows is a tenant's, or is told here why not."""
     found = ask(
         "SELECT table_name FROM information_schema.columns WHERE column_name = 'biller_id' AND table_schema = 'public'"
     )
-    assert {name for (name,) in found} - set(TABLES) == {"billers_apikey", "billers_apikeyhistory"}
+    assert {name for (name,) in found} - set(TABLES) == {
+        "billers_apikey",
+        "billers_apikeyhistory",
+        "billers_enablement",
+        "billers_enablementhistory",
+    }
 
 
 @pytest.mark.parametrize("table", TABLES)
