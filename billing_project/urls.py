@@ -10,6 +10,7 @@ from accounts.views import AccountViewSet
 from api import pages, views
 from bills.views import BillViewSet
 from customers.views import CustomerViewSet
+from events.views import EventViewSet
 from ledger.views import EntryViewSet
 
 COLLECTION: dict[str, Any] = {"get": "list", "post": "create", "put": "upsert"}
@@ -26,6 +27,7 @@ urlpatterns = [
     path("billing/bills/<str:key>", BillViewSet.as_view(RECORD)),
     path("billing/bills/<str:key>/void", BillViewSet.as_view({"post": "void"})),
     path("billing/entries", EntryViewSet.as_view({"get": "list"})),
+    path("billing/events", EventViewSet.as_view({"get": "feed"})),
     path("openapi.json", pages.document),
     path("docs", pages.docs),
     path("problems/<slug:code>", pages.problem_page),
