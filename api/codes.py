@@ -38,6 +38,9 @@ OWN = {
     "too_many_keys": "Metadata holds at most 10 keys.",
     "invalid_metadata_key": "A metadata key is 1 to 40 characters.",
     "invalid_metadata_value": "A metadata value is text of at most 500 characters.",
+    "invalid_url": "The value is no https URL that a webhook can go to.",
+    "url_not_public": "The URL's host is not on the public internet.",
+    "invalid_event_types": "Event types are known ones, each once, or “*” alone for all.",
     "customer_given_twice": "The customer stands both beside the account and in it.",
     # Keys
     "api_key_required": "The request carries no API key.",
@@ -58,6 +61,11 @@ OWN = {
     "external_reference_taken": "The external reference is in use; `existing_id` says by which record.",
     "account_of_another_customer": "The account belongs to another customer than the one named.",
     "bill_without_account": "The bill hangs on its customer, not on an account.",
+    # Webhooks
+    "webhook_endpoint_not_found": "There is no such webhook endpoint.",
+    "delivery_not_found": "There is no such delivery.",
+    "too_many_webhook_endpoints": "A biller has at most 20 enabled webhook endpoints.",
+    "webhook_endpoint_disabled": "The webhook endpoint is disabled, so nothing is delivered to it.",
     # Us
     "unavailable": "The service cannot answer now; repeat the request with the same Idempotency-Key.",
     "internal_error": "Something broke on our side.",

@@ -20,7 +20,7 @@ from api.serializers import Errors, Shape
 from billers.acts import Act, perform
 from billers.models import Biller, Owner
 from billers.tenancy import TenantQuerySet
-from core.refusals import Missing, Refusal
+from core.refusals import Refusal, absent
 from core.statements import Row
 from core.text import is_reference
 
@@ -35,6 +35,8 @@ class Door(viewsets.ViewSet):
     callers: ClassVar[type[Owner]]
     """Whose keys open it."""
     answer: ClassVar[type[RowAnswer]]
+    answers: ClassVar[dict[str, type[RowAnswer]]] = {}
+    """What an action answers that tells more than the others do."""
     # DRF would tell the methods in every answer; ours tell them with a 405.
     default_response_headers: ClassVar[dict[str, str]] = {}
 
@@ -155,12 +157,11 @@ class ListViewSet(TenantViewSet, Listing):
     """Lists of a biller's own rows."""
 
 
-class RecordViewSet(ListViewSet):
-    """Customers, accounts and bills: declared by shapes, filters and verbs."""
+class NamedViewSet(ListViewSet):
+    """Rows that a path can name, written by verbs: declared by shapes and filters."""
 
     collection: ClassVar[str]
     create_shape: ClassVar[Shape]
-    put_shape: ClassVar[Shape]
     patch_shape: ClassVar[Shape]
     create_verb: ClassVar[str]
 
@@ -172,10 +173,10 @@ class RecordViewSet(ListViewSet):
         return self.write(lambda act: (create(act, **fields), True))
 
     def retrieve(self, request: Request, key: str) -> HttpResponse:
-        """Answer one record, by our id or the biller's reference."""
+        """Answer one record."""
         expanded = self.expanded(self.asked(*(["expand"] if self.answer.parents else [])))
         columns = (*self.answer.columns_with(expanded), "version")
-        found = self.verbs.values_of(self.biller.pk, key, columns) if is_reference(key) else []
+        found = self.verbs.values_of(self.biller.pk, key, columns) if self.verbs.nameable(key) else []
         for row in found:
             version = row["version"]
             if is_known(request, version):
@@ -194,20 +195,6 @@ class RecordViewSet(ListViewSet):
         self.nameable(key)
         return self.write(lambda act: (self.verbs.amend(act, key, versions=versions, **changes), False))
 
-    # Not “put”: Django would offer a method of that name at every address of the viewset.
-    def upsert(self, request: Request, key: str | None = None) -> HttpResponse:
-        """Create or update the record with the biller's own reference."""
-        asked = self.asked(*([] if key is not None else ["external_reference"]))
-        reference = key if key is not None else asked.get("external_reference", "")
-        if not is_reference(reference):
-            detail = "Name the record by its external reference: 1 to 255 printable characters."
-            raise invalid_parameter("external_reference", detail, "invalid_reference")
-        versions = expected_versions(request)
-        body = self.body()
-        fields = self.put_shape.run_validation(body, _other_reference(body, reference))
-        fields.pop("external_reference", None)
-        return self.write(lambda act: self.verbs.put(act, reference, versions=versions, **fields))
-
     def body(self, *, required: bool = True) -> Any:
         """Return the value of the body; an empty one is no JSON, and one that does not tell its length is not read."""
         body = self.request.data
@@ -223,22 +210,27 @@ class RecordViewSet(ListViewSet):
 
     def nameable(self, key: str) -> None:
         """Refuse a key that can name nothing, before any statement."""
-        if not is_reference(key):
+        if not self.verbs.nameable(key):
             raise self.absent(key)
 
     def absent(self, key: str) -> Refusal:
         """Return the refusal of a key that names nothing here."""
-        kind = self.queryset.model._meta.model_name
-        return Missing.because(f"{kind}_not_found", f"There is no {kind} “{key}”.")
+        return absent(self.queryset.model, key)
 
-    def write(self, verb: Verb, *, key_required: bool = False) -> HttpResponse:
+    def shown(self, record: Any, act: Act) -> Row:
+        """Return what a write answers."""
+        answer: Any = self.answers.get(str(self.action), self.answer)
+        shown: Row = answer.told(answer.row_of(record), self.biller, act.today)
+        return shown
+
+    def write(self, verb: Verb, *, key_required: bool = False, status: int = 200) -> HttpResponse:
         """Run a verb in one transaction, once per idempotency key, and answer with the record as it is then."""
         claim = Claim.of(self.request, self.request.data, required=key_required)
 
         def answered(act: Act) -> HttpResponse:
             record, is_new = verb(act)
-            told = self.answer.told(self.answer.row_of(record), self.biller, act.today)
-            response = json_response(told, 201 if is_new else 200)
+            told = self.shown(record, act)
+            response = json_response(told, 201 if is_new else status)
             response.headers["ETag"] = etag(record.version)  # type: ignore[attr-defined]
             if is_new:
                 response.headers["Location"] = f"{self.collection}/{told['id']}"
@@ -256,6 +248,26 @@ class RecordViewSet(ListViewSet):
             )
         except Replayed as replayed:
             return replayed.answer
+
+
+class RecordViewSet(NamedViewSet):
+    """Customers, accounts and bills, which the biller's own references name too."""
+
+    put_shape: ClassVar[Shape]
+
+    # Not “put”: Django would offer a method of that name at every address of the viewset.
+    def upsert(self, request: Request, key: str | None = None) -> HttpResponse:
+        """Create or update the record with the biller's own reference."""
+        asked = self.asked(*([] if key is not None else ["external_reference"]))
+        reference = key if key is not None else asked.get("external_reference", "")
+        if not is_reference(reference):
+            detail = "Name the record by its external reference: 1 to 255 printable characters."
+            raise invalid_parameter("external_reference", detail, "invalid_reference")
+        versions = expected_versions(request)
+        body = self.body()
+        fields = self.put_shape.run_validation(body, _other_reference(body, reference))
+        fields.pop("external_reference", None)
+        return self.write(lambda act: self.verbs.put(act, reference, versions=versions, **fields))
 
 
 def _other_reference(body: Any, reference: str) -> Errors | None:

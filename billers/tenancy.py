@@ -4,6 +4,7 @@ The shape (a single UUIDv7 key, composite references over `(biller_id, …)`, up
 set it) makes a cross-tenant child impossible today and lets the tables be distributed by `biller_id` later.
 """
 
+from collections.abc import Container
 from functools import cache
 from typing import Any, Self, TypeVar
 
@@ -13,8 +14,9 @@ from django.db.models.sql.datastructures import Join
 
 from core.documents import DocumentField
 from core.ids import decode, new_id
+from core.refusals import Stale, absent
 from core.statements import Prepared, Row, insert, update_sql
-from core.text import REFERENCE_LENGTH
+from core.text import REFERENCE_LENGTH, is_reference
 
 
 class TenantReference(ForwardManyToOneDescriptor):
@@ -29,20 +31,25 @@ class TenantReference(ForwardManyToOneDescriptor):
 
 
 class TenantForeignKey(models.ForeignObject):
-    """A parent of the same biller, joined on `(biller_id, <name>_id)`; the key itself is SQL in a migration."""
+    """A parent of the same biller, joined on `(biller_id, <name>_id)`; the key itself is SQL in a migration.
+
+    `key` is what the parent is known by where that is not its id.
+    """
 
     forward_related_accessor_class = TenantReference
 
-    def __init__(self, to: Any, id_name: str, **options: Any) -> None:
+    def __init__(self, to: Any, id_name: str, key: str = "id", **options: Any) -> None:
         self.id_name = id_name
+        self.key = key
         options.setdefault("on_delete", models.PROTECT)
-        options.update(from_fields=["biller", id_name], to_fields=["biller", "id"])
+        options.update(from_fields=["biller", id_name], to_fields=["biller", key])
         super().__init__(to, **options)
 
     def deconstruct(self) -> tuple[str, str, Any, Any]:
         name, path, args, options = super().deconstruct()
         del options["from_fields"], options["to_fields"]
-        return name, path, args, options | {"id_name": self.id_name}
+        known = {} if self.key == "id" else {"key": self.key}
+        return name, path, args, options | {"id_name": self.id_name, **known}
 
 
 class ParentByKey(Join):
@@ -122,15 +129,20 @@ class Tenanted(models.Model):
         return True
 
 
-class RecordQuerySet(TenantQuerySet):
-    """The words customers, accounts and bills share: each is known by our id or by the biller's reference."""
+Versions = Container[int] | None
+"""The versions a caller's change is meant for; None when it does not care."""
+
+
+class NamedQuerySet(TenantQuerySet):
+    """The words of rows that a path can name: by our id."""
 
     def named(self, key: str) -> Self:
-        """Return the row that `key` names, an id before a reference (so at most two rows, the id's first)."""
-        if not self._is_id(key):
-            return self.filter(external_reference=key)
-        is_id = models.Case(models.When(pk=key, then=0), default=1)
-        return self.filter(models.Q(pk=key) | models.Q(external_reference=key)).order_by(is_id)
+        """Return the row that `key` names."""
+        return self.filter(pk=key)
+
+    def nameable(self, key: str) -> bool:
+        """Tell whether `key` could name a row at all."""
+        return self._is_id(key)
 
     def values_of(self, biller_id: str, key: str, columns: tuple[str, ...]) -> list[Row]:
         """Return these columns of what a biller's `key` names, by a statement composed once."""
@@ -142,12 +154,43 @@ class RecordQuerySet(TenantQuerySet):
         model: Any = self.model
         return next(iter(_holding(model, by_id=self._is_id(key)).objects(biller_id, key)), None)
 
+    def held(self, act: Any, key: str, versions: Versions = None) -> Any:
+        """Lock the row that `key` names.
+
+        Raises:
+            Missing: this biller has none.
+            Stale: it is not at this version any more.
+        """
+        return self.required(self.hold(act.biller.pk, key), key, versions)
+
+    def required(self, record: Any, key: str, versions: Versions = None) -> Any:
+        """Return the record, or refuse because it is absent or at another version."""
+        if record is None:
+            raise absent(self.model, key)
+        if versions is not None and record.version not in versions:
+            raise Stale.because("stale", f"The {self.model._meta.verbose_name} is at version {record.version} by now.")
+        return record
+
     def _is_id(self, key: str) -> bool:
         return decode(_prefix(self.model), key) is not None
 
     def locked(self) -> Self:
         """Lock the rows until COMMIT, in the order of their ids, without hindering inserts that point at them."""
         return self.select_for_update(no_key=True, of=("self",))
+
+
+class RecordQuerySet(NamedQuerySet):
+    """The words customers, accounts and bills share: each is known by our id or by the biller's reference."""
+
+    def named(self, key: str) -> Self:
+        """Return the row that `key` names, an id before a reference (so at most two rows, the id's first)."""
+        if not self._is_id(key):
+            return self.filter(external_reference=key)
+        is_id = models.Case(models.When(pk=key, then=0), default=1)
+        return self.filter(models.Q(pk=key) | models.Q(external_reference=key)).order_by(is_id)
+
+    def nameable(self, key: str) -> bool:
+        return is_reference(key)
 
 
 def _prefix(model: Any) -> str:

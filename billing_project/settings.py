@@ -1,5 +1,6 @@
 """Every setting of the project; the environment decides what differs between machines."""
 
+import ipaddress
 import sys
 from pathlib import Path
 from typing import Any
@@ -250,10 +251,30 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "accounts", "description": "What customers hold with the biller: a meter, a policy, a loan."},
         {"name": "bills", "description": "Money asked, of a customer or of one of its accounts."},
         {"name": "entries", "description": "The ledger: every change of every amount."},
+        {"name": "events", "description": "What happened, in order, for whoever would rather ask than be told."},
+        {"name": "webhook_endpoints", "description": "Where events are delivered to, by Standard Webhooks."},
+        {"name": "deliveries", "description": "What was delivered, and what is still being tried."},
         {"name": "health", "description": "For load balancers; no key needed."},
     ],
     "POSTPROCESSING_HOOKS": ["api.schema.add_health"],
 }
+
+# --- Webhooks ---------------------------------------------------------------------------------------------------------
+
+
+def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Return the networks that an environment variable lists as CIDRs."""
+    try:
+        return [ipaddress.ip_network(written.strip()) for written in env.list(name, default=[])]
+    except ValueError as refusal:
+        message = f"{name} must list networks such as 10.1.0.0/16,fd00::/8: {refusal}."
+        raise ImproperlyConfigured(message) from None
+
+
+WEBHOOK_ALLOWED_NETWORKS = networks("WEBHOOK_ALLOWED_NETWORKS")
+WEBHOOK_TIMEOUT_SECONDS: float = env.float("WEBHOOK_TIMEOUT_SECONDS", default=15)
+WEBHOOK_THREADS: int = env.int("WEBHOOK_THREADS", default=8)
+WEBHOOK_CA_FILE: str = env.str("WEBHOOK_CA_FILE", default="")
 
 # --- The console ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from api import pages, views
 from api.partners import BillerViewSet
 from bills.views import BillViewSet
 from customers.views import CustomerViewSet
+from events.views import DeliveryViewSet, EventViewSet, WebhookEndpointViewSet
 from ledger.views import EntryViewSet
 
 COLLECTION: dict[str, Any] = {"get": "list", "post": "create", "put": "upsert"}
@@ -27,6 +28,16 @@ urlpatterns = [
     path("billing/bills/<str:key>", BillViewSet.as_view(RECORD)),
     path("billing/bills/<str:key>/void", BillViewSet.as_view({"post": "void"})),
     path("billing/entries", EntryViewSet.as_view({"get": "list"})),
+    path("billing/events", EventViewSet.as_view({"get": "feed"})),
+    path("billing/webhook_endpoints", WebhookEndpointViewSet.as_view({"get": "list", "post": "create"})),
+    path(
+        "billing/webhook_endpoints/<str:key>",
+        WebhookEndpointViewSet.as_view({"get": "retrieve", "patch": "partial_update"}),
+    ),
+    path("billing/webhook_endpoints/<str:key>/rotate", WebhookEndpointViewSet.as_view({"post": "rotate"})),
+    path("billing/deliveries", DeliveryViewSet.as_view({"get": "list"})),
+    path("billing/deliveries/<str:key>", DeliveryViewSet.as_view({"get": "retrieve"})),
+    path("billing/deliveries/<str:key>/redeliver", DeliveryViewSet.as_view({"post": "redeliver"})),
     path("partner/billers", BillerViewSet.as_view({"get": "list"})),
     path("openapi.json", pages.document),
     path("docs", pages.docs),

@@ -50,6 +50,12 @@ class Missing(Refusal):
     """What the request is about does not exist, or is another biller's."""
 
 
+def absent(model: type[models.Model], key: str) -> Refusal:
+    """Return the refusal of a key that names no row of this model here."""
+    kind = str(model._meta.verbose_name)
+    return Missing.because(f"{kind.replace(' ', '_')}_not_found", f"There is no {kind} “{key}”.")
+
+
 class ParentMissing(Refusal):
     """A named parent does not exist, or is another biller's."""
 

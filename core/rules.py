@@ -25,12 +25,18 @@ class Rule(pgtrigger.Trigger):
 
 
 class Versioned(pgtrigger.Trigger):
-    """Counts every change of a row, whichever path made it: the version is the row's ETag."""
+    """Counts every change of a row, whichever path made it: the version is the row's ETag.
+
+    What a row keeps for ourselves alone, in the columns of `beside`, changes without being counted.
+    """
 
     name = "versioned"
     when = pgtrigger.Before
     operation = pgtrigger.Update
     func = "NEW.version = OLD.version + 1; NEW.updated_at = clock_timestamp(); RETURN NEW;"
+
+    def __init__(self, *, beside: tuple[str, ...] = ()) -> None:
+        super().__init__(condition=pgtrigger.AnyChange(exclude=list(beside)) if beside else None)
 
 
 class AppendOnly(pgtrigger.Protect):

@@ -43,7 +43,7 @@ class EventAdmin(ReadOnlyAdmin):
     )
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        return ("-sequence",) if request.GET.get("numbered") == "yes" else ("-id",)
+        return ("-sequence",) if request.GET.get("numbered") == "yes" else ("-position",)
 
     @display(description="about")
     def about(self, event: Event) -> str:

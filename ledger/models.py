@@ -1,16 +1,16 @@
 """Every change of an amount owed, append-only, and what it means to be an obligation."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.db import connection, models
 
 from billers.acts import Act
 from billers.models import Biller
-from billers.tenancy import Record, RecordQuerySet, Tenanted, TenantQuerySet
+from billers.tenancy import Record, RecordQuerySet, Tenanted, TenantQuerySet, Versions
 from core.ids import PrefixedIdField, encode
 from core.money import AmountField
-from core.refusals import Malformed, Missing, Reason, Stale
+from core.refusals import Malformed, Reason, Stale
 from core.rules import AppendOnly, Chained
 from core.statements import made
 from events.models import Event
@@ -100,9 +100,6 @@ class Entry(Tenanted):
 
 PREFIXES = {"customer": "bcus", "account": "bacc", "bill": "bill"}
 
-Versions = Container[int] | None
-"""The versions a caller's change is meant for; None when it does not care."""
-
 Parent = str | dict[str, Any]
 """A parent in a request: the id or reference of an existing one, or the fields of one."""
 
@@ -144,23 +141,6 @@ class ObligationQuerySet(RecordQuerySet):
         del fields["external_reference"]
         found.amend(act, fields, pointer)
         return found
-
-    def held(self, act: Act, key: str, versions: Versions = None) -> Any:
-        """Lock the row that `key` names.
-
-        Raises:
-            Missing: this biller has none.
-            Stale: it is not at this version any more.
-        """
-        return self.required(self.hold(act.biller.pk, key), key, versions)
-
-    def required(self, record: Any, key: str, versions: Versions = None) -> Any:
-        """Return the record, or refuse because it is absent or at another version."""
-        if record is None:
-            raise Missing.because(f"{self.model.kind}_not_found", f"There is no {self.model.kind} “{key}”.")
-        if versions is not None and record.version not in versions:
-            raise Stale.because("stale", f"The {self.model.kind} is at version {record.version} by now.")
-        return record
 
     def absent(self, versions: Versions, fields: dict[str, Any]) -> None:
         """Make sure that a PUT may create: it expects no version and brings what a new row needs."""
