@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Upper
 
 from billers.acts import Act
+from billers.payment_rules import Layer
 from billers.tenancy import TenantForeignKey
 from core.audit import audited
 from core.ids import PrefixedIdField
@@ -150,3 +151,11 @@ class Account(Obligation):
                 condition=pgtrigger.Condition("OLD.customer_id <> NEW.customer_id"),
             ),
         ]
+
+    @property
+    def payer(self) -> Customer:
+        return self.customer
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.layer, self.customer.layer

@@ -1,15 +1,16 @@
-"""What follows from a ledger entry of a account."""
+"""What follows from the ledger entries of accounts."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from accounts.models import Account
 from ledger.models import Entry
+from ledger.signals import posted
 
 
-@receiver(post_save, sender=Entry)
-def recompute_account(instance: Entry, **_: Any) -> None:
-    """Bring the account up to the entry."""
-    Account.objects.recompute([instance])
+@receiver(posted, sender=Entry)
+def recompute_accounts(entries: Sequence[Entry], **_: Any) -> None:
+    """Bring the accounts up to their entries."""
+    Account.objects.recompute(entries)

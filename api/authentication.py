@@ -17,7 +17,7 @@ from rest_framework.request import Request
 
 from api.problems import Problem
 from billers.models import ApiKey, Biller, Owner, Partner, Scope
-from core.ids import as_uuid
+from core.ids import uuid_of
 
 _MOST_REMEMBERED = 10_000
 _USE_RECORDED_EVERY = timedelta(minutes=5)
@@ -41,7 +41,7 @@ class Caller:
     @property
     def scope_id(self) -> UUID:
         """Within what idempotency keys are told apart: one biller or partner in one mode, whichever key it uses."""
-        return cast("UUID", as_uuid(self.owner.pk))
+        return uuid_of(self.owner.pk)
 
     @property
     def actor(self) -> str:

@@ -33,8 +33,10 @@ MOMENT = "SELECT set_config('pghistory.context_metadata', %s, true), set_config(
 class Act:
     """What a verb needs to know of the moment, and where it leaves the rows that are written together at the end."""
 
-    def __init__(self, biller: Biller, actor: str, *, reason: str | None = None, request_id: str | None = None) -> None:
-        self.biller = biller
+    def __init__(
+        self, biller: Biller | None, actor: str, *, reason: str | None = None, request_id: str | None = None
+    ) -> None:
+        self._biller = biller
         self.actor = actor
         self.reason = reason
         self.request_id = request_id
@@ -43,6 +45,19 @@ class Act:
         self.broken: list[Reason] = []
         self.upserting = False
         self._left: dict[type[models.Model], list[models.Model]] = {}
+
+    @property
+    def biller(self) -> Biller:
+        """The one biller whose rows this act writes."""
+        if self._biller is None:
+            raise RuntimeError("Nobody has said yet for which biller this is.")
+        return self._biller
+
+    def serve(self, biller: Biller) -> None:
+        """Act for this biller from now on, where the request named it by one of its records only."""
+        if self._biller is not None and self._biller != biller:
+            raise RuntimeError("One act writes one biller's rows.")
+        self._biller = biller
 
     @property
     def today(self) -> date:
@@ -107,7 +122,7 @@ class Act:
 
 
 def perform(
-    biller: Biller,
+    biller: Biller | None,
     actor: str,
     verb: Callable[[Act], T],
     *,

@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "customers",
     "accounts",
     "bills",
+    "payments",
     "imports",
     "console",
 ]

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from billers.acts import Act
+from billers.payment_rules import Layer
 from billers.tenancy import TenantForeignKey
 from core.audit import audited
 from core.ids import PrefixedIdField
@@ -209,6 +210,8 @@ class Bill(Obligation):
     creation_requires = ("currency", "amount_due", "customer")
     decided = ("entry_count", "status", "version", "updated_at")
     decided_by_database = ("status", "version", "updated_at")
+    payment_sign = 1
+    applied = ("amount_due", "amount_paid", "status")
 
     id = PrefixedIdField("bill", primary_key=True)
     customer_id = PrefixedIdField("bcus")
@@ -309,6 +312,19 @@ class Bill(Obligation):
                 )
             ),
         ]
+
+    @property
+    def owed(self) -> int:
+        return self.amount_due - self.amount_paid
+
+    @property
+    def payer(self) -> Customer:
+        return self.customer
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        account = (self.account.layer,) if self.account else ()
+        return self.layer, *account, self.customer.layer
 
     def amend(self, act: Act, changes: dict[str, Any], *place: Any) -> None:
         was = self.status

@@ -1,15 +1,16 @@
-"""What follows from a ledger entry of a bill."""
+"""What follows from the ledger entries of bills."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from bills.models import Bill
 from ledger.models import Entry
+from ledger.signals import posted
 
 
-@receiver(post_save, sender=Entry)
-def recompute_bill(instance: Entry, **_: Any) -> None:
-    """Bring the bill up to the entry."""
-    Bill.objects.recompute([instance])
+@receiver(posted, sender=Entry)
+def recompute_bills(entries: Sequence[Entry], **_: Any) -> None:
+    """Bring the bills up to their entries."""
+    Bill.objects.recompute(entries)

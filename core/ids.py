@@ -76,6 +76,17 @@ def as_uuid(text: str) -> uuid.UUID | None:
     return decode(text.partition("_")[0], text)
 
 
+def uuid_of(text: str) -> uuid.UUID:
+    """Return the UUID of an id of ours, whatever its kind.
+
+    Raises:
+        ValueError: the text is no id.
+    """
+    if (named := as_uuid(text)) is None:
+        raise ValueError(f"“{text}” is no id.")
+    return named
+
+
 def new_id(prefix: str) -> str:
     """Return a fresh id of this kind."""
     return encode(prefix, uuid7())

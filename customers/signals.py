@@ -1,15 +1,16 @@
-"""What follows from a ledger entry of a customer."""
+"""What follows from the ledger entries of customers."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from customers.models import Customer
 from ledger.models import Entry
+from ledger.signals import posted
 
 
-@receiver(post_save, sender=Entry)
-def recompute_customer(instance: Entry, **_: Any) -> None:
-    """Bring the customer up to the entry."""
-    Customer.objects.recompute([instance])
+@receiver(posted, sender=Entry)
+def recompute_customers(entries: Sequence[Entry], **_: Any) -> None:
+    """Bring the customers up to their entries."""
+    Customer.objects.recompute(entries)

@@ -1,18 +1,20 @@
 """Every change of an amount owed, append-only, and what it means to be an obligation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 from django.db import connection, models
 
+from billers import payment_rules
 from billers.acts import Act
 from billers.models import Biller
 from billers.tenancy import Record, RecordQuerySet, Tenanted, TenantQuerySet, Versions
-from core.ids import PrefixedIdField, encode
+from core.ids import PrefixedIdField, encode, new_id
 from core.money import AmountField
 from core.refusals import Malformed, Reason, Stale
 from core.rules import AppendOnly, Chained
-from core.statements import made
+from core.statements import Prepared, made
 from events.models import Event
 
 
@@ -68,8 +70,19 @@ class Entry(Tenanted):
                 name="entry_kind_known",
                 violation_error_message="Unknown kind of entry.",
             ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=[Kind.PAYMENT, Kind.REVERSAL], payment_id__isnull=False)
+                | (~models.Q(kind__in=[Kind.PAYMENT, Kind.REVERSAL]) & models.Q(payment_id=None)),
+                name="entry_names_its_payment",
+                violation_error_message="Entries of payments and reversals name the payment, and no others do.",
+            ),
         ]
-        indexes = [models.Index(fields=["biller", "created_at", "id"], name="entry_newest")]
+        indexes = [
+            models.Index(fields=["biller", "created_at", "id"], name="entry_newest"),
+            models.Index(
+                fields=["biller", "payment_id"], condition=models.Q(payment_id__isnull=False), name="entry_of_payment"
+            ),
+        ]
         triggers = [AppendOnly(), Chained()]
 
     def __str__(self) -> str:
@@ -150,6 +163,12 @@ class ObligationQuerySet(RecordQuerySet):
         if lacking:
             raise Malformed(*(Reason("required", "This field is required.", f"/{name}") for name in lacking))
 
+    def holding(self, act: Act, ids: Sequence[str]) -> list[Any]:
+        """Lock the rows with these ids, in the order of their ids, and return those there are."""
+        if len(ids) == 1:
+            return list(_holding_one(self.model).objects(act.biller.pk, ids[0]))
+        return list(self.for_biller(act.biller).filter(pk__in=ids).order_by("pk").locked())
+
     def recompute(self, entries: Iterable[Entry]) -> None:
         """Set the amounts of these entries' obligations to what their last entries say, in one statement.
 
@@ -168,6 +187,15 @@ class ObligationQuerySet(RecordQuerySet):
                         setattr(subject, field.attname, value)
 
 
+@cache
+def _holding_one(model: type["Obligation"]) -> Prepared:
+    return Prepared(
+        lambda biller_id, key: model.objects.for_biller(biller_id).filter(pk=key).with_parents().locked(),
+        new_id("blr"),
+        new_id(PREFIXES[model.kind]),
+    )
+
+
 class Obligation(Record):
     """Whatever can be paid: its amount changes by ledger entries alone, and COMMIT refuses one that disagrees."""
 
@@ -176,13 +204,42 @@ class Obligation(Record):
     mergeable: ClassVar = ("metadata", "payment_rules")
     creation_requires: ClassVar[tuple[str, ...]] = ()
     decided: ClassVar[tuple[str, ...]] = ("entry_count", "version", "updated_at")
+    payment_sign: ClassVar[int] = -1
+    """What a payment of 1 changes the amount by: a balance falls, an amount_paid rises."""
+    applied: ClassVar[tuple[str, ...]] = ("balance",)
+    """The fields that tell of a payment."""
 
     entry_count = models.BigIntegerField(default=0, editable=False, help_text="How many ledger entries it has.")
+    currency: Any
 
     objects = ObligationQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta(Record.Meta):
         abstract = True
+
+    @property
+    def owed(self) -> int | None:
+        """What is owed on it now, in minor units; None where nothing is tracked, negative in credit."""
+        return self.amount
+
+    @property
+    def payer(self) -> Any:
+        """The customer who owes it."""
+        return self
+
+    @property
+    def layer(self) -> payment_rules.Layer:
+        """Its own payment rules."""
+        return self.payment_rules, self.currency
+
+    @property
+    def layers(self) -> tuple[payment_rules.Layer, ...]:
+        """Its own payment rules, then those of what it hangs on."""
+        return (self.layer,)
+
+    def rules_in_force(self, biller: Biller) -> dict[str, Any]:
+        """Return the payment rules in force for it."""
+        return payment_rules.in_force(biller, self.currency, *self.layers)
 
     @property
     def amount(self) -> int | None:

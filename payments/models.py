@@ -1,0 +1,336 @@
+"""Money received: payments, their reversals, and the references under which a payer's channel asks about them."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, models
+from django.db.models import Q
+
+from billers.acts import Act
+from billers.models import Partner
+from billers.tenancy import Tenanted, TenantForeignKey, TenantQuerySet
+from bills.models import Bill
+from core.ids import PrefixedIdField, decode, uuid_of
+from core.money import MAX_AMOUNT, AmountField, CurrencyField
+from core.refusals import CONFLICT, Conflict, Missing, Refusal
+from core.rules import AppendOnly
+from core.statements import insert_family, made
+from events.models import Event, Type
+from ledger.models import Entry, Kind
+from ledger.signals import posted
+from payments import collecting
+
+REFERENCE = r"[A-Za-z0-9._-]{1,64}"
+"""What an external reference of a payment looks like."""
+
+
+def is_id(key: str) -> bool:
+    """Tell whether `key` looks like an id of ours of a payment."""
+    return decode("pay", key) is not None
+
+
+class Method(models.TextChoices):
+    """How the payer paid."""
+
+    CASH = "cash"
+    CARD = "card"
+    EFT = "eft"
+    WALLET = "wallet"
+    PUSH = "push"
+    OTHER = "other"
+
+
+class PaymentQuerySet(TenantQuerySet):
+    """Words: of_partner, own, named. Verbs: collect, undo."""
+
+    def collect(
+        self, act: Act, fingerprint: bytes, *, partner: Partner | None = None, **asked: Any
+    ) -> tuple["Payment", bool]:
+        """Take a payment; return it and whether it is new.
+
+        `asked` names what it pays by `obligation`, by `allocations` or by `payer`, whose bills are paid oldest first.
+
+        Raises:
+            Missing: what it pays does not exist, or is of a biller that the partner does not collect for.
+            Conflict: what it pays is void or settled; or the reference stands for something else.
+            RuleBroken: the payment rules in force say no.
+        """
+        scope_id = uuid_of((partner or act.biller).pk)
+        if partner is not None:
+            biller = collecting.biller_of(partner, asked)
+            if biller is None:
+                return self._unless_known(scope_id, asked["external_reference"], fingerprint, collecting.nowhere(asked))
+            act.serve(biller)
+        told = {name: asked[name] for name in self.model.SAID if name in asked}
+        payment = made(Payment, biller_id=act.biller.pk, partner_id=partner and partner.pk, actor=act.actor, **told)
+        if not Reference.objects.take(Reference.of(payment, fingerprint)):
+            return self._unless_known(scope_id, payment.external_reference, fingerprint, None)
+        shares, payment.amount_remaining = collecting.shares_of(act, asked)
+        payment.payer_name = collecting.masked(shares[0].obligation.payer.name)
+        payment.allocations = [share.receipt for share in shares]
+        self._post(act, payment, [share.entry(act, payment.pk) for share in shares])
+        for share in shares:
+            act.leave(share.applied(act, payment.pk))
+            if isinstance(share.obligation, Bill):
+                share.obligation.tell_if_paid(act)
+        return payment, True
+
+    def undo(
+        self, act: Act, key: str, reason: str, *, partner: Partner | None = None
+    ) -> tuple["Reversal | Reference", bool]:
+        """Undo a payment, whole; return what became of that and whether it is new.
+
+        A partner may reverse a reference that has not been seen yet: that is remembered, and the late payment refused.
+
+        Raises:
+            Missing: the biller took no such payment, or the partner has none with this id.
+        """
+        if partner is not None and not is_id(key):
+            early = Reference(scope_id=uuid_of(partner.pk), external_reference=key, reason=reason, actor=act.actor)
+            if Reference.objects.take(early):
+                return early, True
+            reference = Reference.objects.held(early.scope_id, key)
+            if not reference.payment_id:
+                return reference, False
+            payment = self.for_biller(reference.biller_id).get(pk=reference.payment_id)
+        else:
+            own = self.of_partner(partner) if partner else self.for_biller(act.biller).own()
+            payment = own.named(key).first()
+            if payment is None:
+                raise Missing.because("payment_not_found", f"There is no payment “{key}” that you took.")
+            Reference.objects.held(payment.scope_id, payment.external_reference)
+        if known := payment.reversal:
+            return known, False
+        act.serve(payment.biller)
+        return self._undone(act, payment, reason), True
+
+    def _undone(self, act: Act, payment: "Payment", reason: str) -> "Reversal":
+        reversal = made(
+            Reversal,
+            biller_id=act.biller.pk,
+            payment_id=payment.pk,
+            partner_id=payment.partner_id,
+            reason=reason,
+            actor=act.actor,
+        )
+        paid = Entry.objects.for_biller(act.biller).filter(payment_id=payment.pk, kind=Kind.PAYMENT)
+        changes = {entry.obligation: entry.amount for entry in paid}
+        mirrored = []
+        for key, obligation in collecting.held(act, list(changes)).items():
+            entry = Entry.of(act, obligation, -changes[key], Kind.REVERSAL, before=obligation.amount or 0)
+            entry.payment_id, entry.reason = payment.pk, reason
+            mirrored.append(entry)
+        self._post(act, reversal, mirrored)
+        told = {name: getattr(payment, name) for name in ("external_reference", "amount", "currency", "allocations")}
+        act.leave(Event.of(act, Type.PAYMENT_REVERSED, payment.pk, **told, reason=reason))
+        reversal.payment = payment
+        return reversal
+
+    def _post(self, act: Act, row: models.Model, entries: list[Entry]) -> None:
+        """Insert a payment or reversal with its entries, and let what they are about catch up."""
+        insert_family([row], entries)
+        posted.send(sender=Entry, entries=entries)
+
+    def _unless_known(
+        self, scope_id: UUID, external_reference: str, fingerprint: bytes, otherwise: Refusal | None
+    ) -> tuple["Payment", bool]:
+        """Return the payment that the reference stands for already, if it said the same."""
+        known = Reference.objects.filter(scope_id=scope_id, external_reference=external_reference).first()
+        if known is None:
+            raise otherwise or RuntimeError("A reference that was taken is gone.")
+        if not known.payment_id:
+            detail = "This reference was reversed before its payment came."
+            raise Conflict.because("payment_reversed", detail, "/external_reference")
+        if known.fingerprint is None or bytes(known.fingerprint) != fingerprint:
+            detail = "This reference stands for another payment."
+            raise Conflict.because("reference_reused", detail, "/external_reference", existing_id=str(known.payment_id))
+        return self.for_biller(known.biller_id).get(pk=known.payment_id), False
+
+    def of_partner(self, partner: Any) -> "PaymentQuerySet":
+        """Return what a partner has taken, for whichever biller."""
+        return self.filter(partner_id=getattr(partner, "pk", partner))
+
+    def own(self) -> "PaymentQuerySet":
+        """Return what the billers took themselves."""
+        return self.filter(partner_id=None)
+
+    def named(self, key: str) -> "PaymentQuerySet":
+        """Return the payments that `key` names, by our id or by the taker's reference."""
+        by_reference = Q(external_reference=key)
+        return self.filter(Q(pk=key) | by_reference if is_id(key) else by_reference)
+
+
+class Payment(Tenanted):
+    """Money that a partner or the biller itself took from a payer; written once, and answered by a reversal if wrong.
+
+    Its ledger entries say what it paid; `allocations` repeats them, with what then remained, for the receipt.
+    """
+
+    id = PrefixedIdField("pay", primary_key=True)
+    partner_id = PrefixedIdField("prt", null=True)  # type: ignore[misc]
+    partner = models.ForeignObject(
+        "billers.Partner", models.PROTECT, from_fields=["partner_id"], to_fields=["id"], related_name="+", null=True
+    )
+    external_reference = models.CharField(max_length=64, help_text="The taker's own name for the payment.")
+    amount = AmountField(help_text="Minor units, at least 1.")
+    currency = CurrencyField()
+    method = models.CharField(max_length=6, choices=Method.choices)
+    paid_at = models.DateTimeField(null=True, help_text="When the payer paid, as the taker tells it.")
+    metadata = models.JSONField(default=dict, help_text="At most 10 keys, text to text.")
+    payer_name = models.CharField(max_length=255, null=True, help_text="Masked, as on the receipt.")
+    allocations = models.JSONField(help_text="What it paid: obligation, kind, amount, remaining.")
+    amount_remaining = AmountField(help_text="What the payer still owed of it afterwards, in minor units.")
+    actor = models.CharField(max_length=150)
+    created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+
+    SAID = ("external_reference", "amount", "currency", "method", "paid_at", "metadata")
+    """What the taker says of it, apart from what it pays."""
+
+    objects = PaymentQuerySet.as_manager()  # type: ignore[misc]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["biller", "id"], name="payment_of_biller"),
+            models.CheckConstraint(
+                condition=Q(amount__range=(1, MAX_AMOUNT)),
+                name="payment_amount_positive",
+                violation_error_message=f"A payment is of 1 to {MAX_AMOUNT:,} minor units.",
+            ),
+            models.CheckConstraint(
+                condition=Q(currency__regex="^[A-Z]{3}$"),
+                name="payment_currency_well_formed",
+                violation_error_message="A currency is three upper-case letters.",
+            ),
+            models.CheckConstraint(
+                condition=Q(method__in=Method.values),
+                name="payment_method_known",
+                violation_error_message="Unknown method of payment.",
+            ),
+            models.CheckConstraint(
+                condition=Q(external_reference__regex=f"^{REFERENCE}$"),
+                name="payment_external_reference_well_formed",
+                violation_error_message="A payment's reference is 1 to 64 of A-Z a-z 0-9 . _ -",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["biller", "created_at", "id"], name="payment_newest"),
+            models.Index(fields=["biller", "external_reference"], name="payment_by_reference"),
+            # The day's sheet of a partner.
+            models.Index(fields=["biller", "partner_id", "created_at", "id"], name="payment_by_partner"),
+            # A partner's own list goes across its billers.
+            models.Index(
+                fields=["partner_id", "created_at", "id"],
+                condition=Q(partner_id__isnull=False),
+                name="payment_of_partner_newest",
+            ),
+        ]
+        triggers = [AppendOnly()]
+
+    def __str__(self) -> str:
+        return self.external_reference
+
+    @property
+    def scope_id(self) -> UUID:
+        """Within what its reference is told apart: who took it."""
+        return uuid_of(self.partner_id or self.biller_id)
+
+    @property
+    def reversal(self) -> "Reversal | None":
+        """The reversal that undid it, once there is one."""
+        return Reversal.objects.filter(biller_id=self.biller_id, payment_id=self.pk).first()
+
+
+class Reversal(Tenanted):
+    """That a payment was undone, whole: its entries are mirrored, and it counts on the day of its reversal."""
+
+    id = PrefixedIdField("rev", primary_key=True)
+    payment_id = PrefixedIdField("pay")
+    payment = TenantForeignKey(Payment, "payment_id", related_name="reversals")
+    partner_id = PrefixedIdField("prt", null=True)  # type: ignore[misc]
+    reason = models.CharField(max_length=500)
+    actor = models.CharField(max_length=150)
+    created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["biller", "payment_id"],
+                name="payment_reversed",
+                violation_error_message="The payment has been reversed.",
+                violation_error_code=CONFLICT,
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["biller", "created_at", "id"], name="reversal_newest"),
+            models.Index(fields=["biller", "partner_id", "created_at", "id"], name="reversal_by_partner"),
+        ]
+        triggers = [AppendOnly()]
+
+    def __str__(self) -> str:
+        return self.payment_id
+
+
+_TAKE = """
+    INSERT INTO payments_reference (scope_id, external_reference, biller_id, payment_id, fingerprint, reason, actor)
+    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING true
+"""
+
+
+class ReferenceQuerySet(models.QuerySet["Reference"]):
+    """Verbs: take, locked."""
+
+    def take(self, reference: "Reference") -> bool:
+        """Let a taker's reference stand for something from now on; tell whether it was free.
+
+        Whoever else is taking it is waited for, so a payment and its reversal that meet know of each other.
+        """
+        values = [getattr(reference, name) for name in ("external_reference", "fingerprint", "reason", "actor")]
+        text, fingerprint, reason, actor = values
+        ids = [value and uuid_of(value) for value in (reference.biller_id, reference.payment_id)]
+        with connection.cursor() as cursor:
+            cursor.execute(_TAKE, [reference.scope_id, text, *ids, fingerprint, reason, actor])
+            return bool(cursor.fetchall())
+
+    def held(self, scope_id: UUID, external_reference: str) -> "Reference":
+        """Lock and return what a reference stands for."""
+        return self.select_for_update().get(scope_id=scope_id, external_reference=external_reference)
+
+
+class Reference(models.Model):
+    """What a taker's reference stands for: one payment, or a reversal that came before its payment."""
+
+    pk = models.CompositePrimaryKey("scope_id", "external_reference")
+    scope_id = models.UUIDField(help_text="The partner, or the biller that took the payment itself.")
+    external_reference = models.CharField(max_length=64)
+    biller_id = PrefixedIdField("blr", null=True)  # type: ignore[misc]
+    payment_id = PrefixedIdField("pay", null=True)  # type: ignore[misc]
+    fingerprint = models.BinaryField(max_length=32, null=True, help_text="SHA-256 of what the payment said.")
+    reason = models.CharField(max_length=500, null=True, help_text="Why it was reversed before it was seen.")
+    actor = models.CharField(max_length=150)
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+
+    objects = ReferenceQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(payment_id=None, biller_id=None, reason__isnull=False)
+                | Q(payment_id__isnull=False, biller_id__isnull=False, reason=None),
+                name="reference_of_payment_or_reversal",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_reference
+
+    @classmethod
+    def of(cls, payment: Payment, fingerprint: bytes) -> "Reference":
+        """Return what makes a reference stand for a payment."""
+        return cls(
+            scope_id=payment.scope_id,
+            external_reference=payment.external_reference,
+            biller_id=payment.biller_id,
+            payment_id=payment.pk,
+            fingerprint=fingerprint,
+            actor=payment.actor,
+        )
