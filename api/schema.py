@@ -33,7 +33,9 @@ class KeyScheme(OpenApiAuthenticationExtension):
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> Node:
-        return {"type": "http", "scheme": "bearer", "description": "`sk_…` for live data, `sk_test_…` for test data."}
+        whose = "A biller's key opens `/billing`, a partner's `/partner`."
+        told = f"`sk_…` for live data, `sk_test_…` for test data. {whose}"
+        return {"type": "http", "scheme": "bearer", "description": told}
 
 
 class Schema(AutoSchema):
@@ -53,6 +55,7 @@ class Schema(AutoSchema):
         elif self._action == "list":
             order = self.view.first_sort
             more = ", newest first" if order == "-created_at" else f" by {order}"
+            more = more if self._door == "billing" else f" {self._collection}{more}"
         return ACTIONS[self._action][1] + more
 
     def get_description(self) -> str:  # type: ignore[override]

@@ -29,7 +29,7 @@ Verb = Callable[[Act], tuple[models.Model, bool]]
 
 
 class Door(viewsets.ViewSet):
-    """What every door of the API has in common: whom it is for, and how it reads the query."""
+    """What every door of the API has in common: whom it is for, how it is asked, and that it acts once."""
 
     metadata_class = None
     callers: ClassVar[type[Owner]]
@@ -67,6 +67,40 @@ class Door(viewsets.ViewSet):
             raise invalid_parameter("expand", f"Known: {', '.join(self.answer.parents)}.")
         return list(dict.fromkeys(names))
 
+    def body(self, *, required: bool = True) -> Any:
+        """Return the value of the body; an empty one is no JSON, and one that does not tell its length is not read."""
+        body = self.request.data
+        untold = self.request.META.get("CONTENT_LENGTH") in {None, "", "0"}
+        if not body and untold and (required or "HTTP_TRANSFER_ENCODING" in self.request.META):
+            raise Problem(400, "invalid_json", "The body is empty, or came without a Content-Length.")
+        return body
+
+    def once(
+        self, biller: Biller | None, answered: Callable[[Act], HttpResponse], *, key_required: bool = False
+    ) -> HttpResponse:
+        """Do for a biller what a request asks, in one transaction and once per idempotency key of the caller.
+
+        Without a biller the request names one by what it is about, and its verb finds it.
+        """
+        claim = Claim.of(self.request, self.request.data, required=key_required)
+
+        def kept(act: Act) -> HttpResponse:
+            response = answered(act)
+            if claim is not None:
+                claim.keep(response)
+            return response
+
+        try:
+            return perform(
+                biller,
+                caller_of(self.request).actor,
+                kept,
+                begin=claim.take if claim is not None else Act.announce,
+                request_id=getattr(self.request, "request_id", None),
+            )
+        except Replayed as replayed:
+            return replayed.answer
+
 
 class TenantViewSet(Door):
     """A door to one biller's rows: the caller's key says which."""
@@ -86,8 +120,9 @@ class TenantViewSet(Door):
 
     def told(self, rows: Sequence[Row], expanded: Sequence[str]) -> list[Row]:
         """Return the JSON objects of rows."""
-        today = self.biller.today()
-        return [self.answer.told_with(row, expanded, self.biller, today) for row in rows]
+        biller = self.biller
+        today = biller.today()
+        return [self.answer.told_with(row, expanded, biller, today) for row in rows]
 
 
 class Listing(Door):
@@ -195,13 +230,6 @@ class NamedViewSet(ListViewSet):
         self.nameable(key)
         return self.write(lambda act: (self.verbs.amend(act, key, versions=versions, **changes), False))
 
-    def body(self, *, required: bool = True) -> Any:
-        """Return the value of the body; an empty one is no JSON, and one that does not tell its length is not read."""
-        body = self.request.data
-        untold = self.request.META.get("CONTENT_LENGTH") in {None, "", "0"}
-        if not body and untold and (required or "HTTP_TRANSFER_ENCODING" in self.request.META):
-            raise Problem(400, "invalid_json", "The body is empty, or came without a Content-Length.")
-        return body
 
     @property
     def verbs(self) -> Any:
@@ -224,8 +252,7 @@ class NamedViewSet(ListViewSet):
         return shown
 
     def write(self, verb: Verb, *, key_required: bool = False, status: int = 200) -> HttpResponse:
-        """Run a verb in one transaction, once per idempotency key, and answer with the record as it is then."""
-        claim = Claim.of(self.request, self.request.data, required=key_required)
+        """Run a verb for the caller's biller, once, and answer with the record as it is then."""
 
         def answered(act: Act) -> HttpResponse:
             record, is_new = verb(act)
@@ -234,20 +261,9 @@ class NamedViewSet(ListViewSet):
             response.headers["ETag"] = etag(record.version)  # type: ignore[attr-defined]
             if is_new:
                 response.headers["Location"] = f"{self.collection}/{told['id']}"
-            if claim is not None:
-                claim.keep(response)
             return response
 
-        try:
-            return perform(
-                self.biller,
-                caller_of(self.request).actor,
-                answered,
-                begin=claim.take if claim is not None else Act.announce,
-                request_id=getattr(self.request, "request_id", None),
-            )
-        except Replayed as replayed:
-            return replayed.answer
+        return self.once(self.biller, answered, key_required=key_required)
 
 
 class RecordViewSet(NamedViewSet):

@@ -203,7 +203,9 @@ class EnablementQuerySet(models.QuerySet["Enablement"]):
 
     def enable(self, partner: Partner, billers: Iterable[Biller]) -> None:
         """Let a partner collect for these billers, for the first time or again."""
-        rows: list[Any] = [Enablement(biller=biller, partner=partner, mode=partner.mode) for biller in billers]
+        # In one order, so that two of these that meet wait for each other and do not lock each other out.
+        named = sorted(set(billers), key=lambda biller: biller.pk)
+        rows: list[Any] = [Enablement(biller=biller, partner=partner, mode=partner.mode) for biller in named]
         self.bulk_create(
             rows, update_conflicts=True, unique_fields=["biller", "partner"], update_fields=["disabled_at"]
         )

@@ -103,7 +103,7 @@ class KeptAdmin(ModelAdmin, OwnTransaction):
         form.request, form.biller = request, self.biller_of(request, obj)
         return form
 
-    def biller_of(self, request: HttpRequest, record: Any) -> Biller | None:
+    def biller_of(self, request: HttpRequest, record: Any) -> Any:
         """Return the biller whose record is shown or made."""
         return record.biller if record else chosen_biller(request)
 
@@ -123,7 +123,7 @@ class KeptAdmin(ModelAdmin, OwnTransaction):
             reason, version = form.cleaned_data["reason"], form.cleaned_data["version"]
             versions = None if version is None else {version}
             try:
-                act_as(request, record.biller, lambda act: verb(act, reason, versions), reason)
+                act_as(request, self.biller_of(request, record), lambda act: verb(act, reason, versions), reason)
             except Refusal as refusal:
                 add_refusal(form, refusal)
             else:

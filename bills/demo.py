@@ -9,9 +9,11 @@ from typing import Any
 
 from accounts.models import Account
 from billers.acts import Act, perform
-from billers.models import Biller
+from billers.models import Biller, Enablement, Partner
 from bills.models import Bill
 from customers.models import Customer
+
+PARTNER = "demo-partner"
 
 BATCH = 500
 """How many customers are written in one transaction."""
@@ -52,6 +54,7 @@ class Trade:
 
     reference: str
     name: str
+    country: str
     timezone: str
     billing_model: str
     currencies: tuple[str, ...]
@@ -65,6 +68,7 @@ TRADES = (
     Trade(
         "demo",
         "Aurora Water and Power",
+        "ZA",
         "Africa/Johannesburg",
         "bill",
         ("ZAR",),
@@ -76,6 +80,7 @@ TRADES = (
     Trade(
         "demo-school",
         "Hillcrest School",
+        "GB",
         "Europe/London",
         "account",
         ("GBP",),
@@ -87,6 +92,7 @@ TRADES = (
     Trade(
         "demo-insurer",
         "Meridian Insurance",
+        "JP",
         "Asia/Tokyo",
         "customer",
         ("USD", "EUR", "JPY", "KWD"),
@@ -105,12 +111,23 @@ def found_billers() -> list[Biller]:
         pair = Biller.objects.found(
             name=trade.name,
             reference=trade.reference,
+            country=trade.country,
             timezone=trade.timezone,
             billing_model=trade.billing_model,
             default_currency=trade.currencies[0],
+            amount_limits={currency: {} for currency in trade.currencies[1:]},
         )
         live.append(pair["live"])
     return live
+
+
+def found_partner() -> dict[str, Partner]:
+    """Create the demo partner, live and test, enabled for the demo billers; return it by mode."""
+    pair = Partner.objects.found(name="Corner Shop Network", reference=PARTNER)
+    references = [trade.reference for trade in TRADES]
+    for mode, partner in pair.items():
+        Enablement.objects.enable(partner, Biller.objects.filter(reference__in=references, mode=mode))
+    return pair
 
 
 def fill(biller: Biller, bills: int, told: Callable[[int], None] = lambda _: None) -> None:

@@ -55,7 +55,10 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "separator": True,
             "items": [
                 _item("Billers", "storefront", "billers.biller", "Merchants, each in live and in test mode."),
-                _item("API keys", "key", "billers.apikey", "What opens a biller's data to its systems."),
+                _item("Partners", "handshake", "billers.partner", "Who takes payments, and for which billers."),
+                _item(
+                    "API keys", "key", "billers.apikey", "What opens a biller's data, or a partner's side, to systems."
+                ),
                 _item("Staff", "badge", "auth.user", "Who may sign in here."),
             ],
         },

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
 from api.examples import told
-from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PASSWORD
+from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PARTNER_KEY, DEMO_PASSWORD
 
 README = (settings.BASE_DIR / "README.md").read_text()
 OURS = {name: app for name, app in get_commands().items() if (settings.BASE_DIR / app.replace(".", "/")).is_dir()}
@@ -55,6 +55,7 @@ def test_every_variable_of_the_environment_is_in_the_table():
 
 def test_the_demo_is_as_told():
     assert f"Bearer {DEMO_KEY}" in README
+    assert f"Bearer {DEMO_PARTNER_KEY}" in README
     assert f"`{DEMO_LOGIN}` / `{DEMO_PASSWORD}`" in README
 
 

@@ -1,8 +1,10 @@
 """The page of the document in a real browser: it works under its policy, and asks no other host for anything."""
 
+import json
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connections
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -52,7 +54,8 @@ def test_the_page_shows_every_operation_and_tries_one_out_with_what_it_offers(ap
     page.get_by_text("Create a bill of ZAR 20.00 under a new customer John Doe, in one call").first.wait_for(
         state="attached"
     )
-    assert page.locator(".opblock").count() == 22
+    document = json.loads((settings.BASE_DIR / "docs" / "openapi.json").read_text())
+    assert page.locator(".opblock").count() == sum(map(len, document["paths"].values()))
 
     page.locator("button.authorize").first.click()
     page.locator("input[aria-label=auth-bearer-value]").fill(api.key)

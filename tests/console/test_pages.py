@@ -4,14 +4,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from billers.models import ApiKey, Biller
+from billers.models import ApiKey, Biller, Partner
 from bills.models import Bill
 from customers.models import Customer
 from events.models import Event
 from ledger.models import Entry
 
-RECORDS = [Biller, ApiKey, Customer, Bill._meta.get_field("account").related_model, Bill, Entry, Event]
-LISTED = [model for model in RECORDS if model is not Biller]
+RECORDS = [Biller, Partner, ApiKey, Customer, Bill._meta.get_field("account").related_model, Bill, Entry, Event]
+LISTED = [model for model in RECORDS if model not in {Biller, Partner}]
 
 
 def address(model, page, *args):
@@ -21,6 +21,7 @@ def address(model, page, *args):
 @pytest.fixture
 def everything(bill, biller):
     ApiKey.objects.issue(biller, label="ERP")
+    Partner.objects.found(name="Corner Shops", reference="corner")
 
 
 @pytest.mark.parametrize("model", RECORDS)

@@ -27,6 +27,7 @@ class Command(BaseCommand):
             help="what its payers are asked to pay (default: %(default)s)",
         )
         parser.add_argument("--currency", default=None, metavar="C", help="ISO 4217 code its billing usually uses")
+        parser.add_argument("--country", default=None, metavar="CC", help="ISO 3166 code of two letters, such as ZA")
         parser.add_argument(
             "--timezone", default="UTC", metavar="TZ", help="IANA name; decides what today is (default: UTC)"
         )
@@ -38,6 +39,7 @@ class Command(BaseCommand):
                     name=options["name"],
                     reference=options["reference"],
                     billing_model=options["billing_model"],
+                    country=options["country"],
                     default_currency=options["currency"],
                     timezone=options["timezone"],
                 )

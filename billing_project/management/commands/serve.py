@@ -16,9 +16,9 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from billers.models import Biller
-from bills.demo import TRADES
-from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PASSWORD
+from billers.models import Biller, Partner
+from bills.demo import PARTNER, TRADES
+from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PARTNER_KEY, DEMO_PASSWORD
 
 # Granian's longest: a thread that ends takes its database connection with it.
 THREAD_IDLE_SECONDS = 600
@@ -81,7 +81,12 @@ class Command(BaseCommand):
         while not answers(host, port):
             time.sleep(0.05)
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        lines = ["", f"API      {address}/billing/", f"Console  {address}/admin/", f"Docs     {address}/docs"]
+        lines = [
+            "",
+            f"API      {address}/billing/ and /partner/",
+            f"Console  {address}/admin/",
+            f"Docs     {address}/docs",
+        ]
         if with_demo:
             lines += demo_lines(address)
         self.stdout.write("\n".join([*lines, "", "Ctrl-C stops it."]))
@@ -137,14 +142,16 @@ def answers(host: str, port: int) -> bool:
 
 
 def demo_is_loaded() -> bool:
-    """Tell whether the demo's biller is there."""
-    return Biller.objects.filter(reference=TRADES[0].reference).exists()
+    """Tell whether the demo's biller and partner are there."""
+    billers, partners = Biller.objects.filter(reference=TRADES[0].reference), Partner.objects.filter(reference=PARTNER)
+    return billers.exists() and partners.exists()
 
 
 def demo_lines(address: str) -> list[str]:
-    """Return the demo's login and a request that works when pasted."""
+    """Return the demo's login, and a request of a biller and of a partner that work when pasted."""
     return [
         f"Login    {DEMO_LOGIN} / {DEMO_PASSWORD}",
         "",
         f"curl -H 'Authorization: Bearer {DEMO_KEY}' '{address}/billing/bills?limit=3'",
+        f"curl -H 'Authorization: Bearer {DEMO_PARTNER_KEY}' '{address}/partner/billers'",
     ]

@@ -10,19 +10,21 @@ from django.db import transaction
 from rich.console import Console
 from rich.progress import Progress
 
-from billers.models import ApiKey, Biller
-from bills.demo import TRADES, fill, found_billers
+from billers.models import ApiKey, Biller, Partner
+from bills.demo import PARTNER, TRADES, fill, found_billers, found_partner
 
 DEMO_KEY = "sk_demo_for-development-only-known-to-everybody"
 DEMO_TEST_KEY = "sk_test_demo_for-development-only-known-to-everybody"
+DEMO_PARTNER_KEY = "sk_partner_for-development-only-known-to-everybody"
+DEMO_PARTNER_TEST_KEY = "sk_test_partner_for-development-only-known-to-everybody"
 DEMO_LOGIN = "demo"
 DEMO_PASSWORD = "demo"  # noqa: S105 known to everybody, and made in DEBUG only
 
 
 class Command(BaseCommand):
     help = (
-        "Create demo billers with realistic customers, accounts and bills. With DEBUG on also a key and a staff login "
-        "that are the same everywhere. Where the demo is loaded already, nothing changes."
+        "Create demo billers with realistic customers, accounts and bills, and a partner that collects for them. With "
+        "DEBUG on also keys and a staff login that are the same everywhere. What is loaded already stays as it is."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,12 +36,14 @@ class Command(BaseCommand):
         if options["bills"] < 1:
             raise CommandError("--bills: give at least 1.")
         if Biller.objects.filter(reference=TRADES[0].reference).exists():
+            self._found_partner()
             self.stdout.write("The demo is loaded already.")
             return
         with transaction.atomic():
             live = found_billers()
             if settings.DEBUG:
                 self._open_to_everybody()
+            self._found_partner()
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("Demo bills", total=options["bills"])
             left = options["bills"]
@@ -48,6 +52,15 @@ class Command(BaseCommand):
                 left -= share
                 fill(biller, share, lambda batch: progress.advance(task, batch))
         self.stdout.write(f"{options['bills']} bills of {len(live)} billers loaded.")
+
+    def _found_partner(self) -> None:
+        if Partner.objects.filter(reference=PARTNER).exists():
+            return
+        with transaction.atomic():
+            pair = found_partner()
+            if settings.DEBUG:
+                for mode, text in (("live", DEMO_PARTNER_KEY), ("test", DEMO_PARTNER_TEST_KEY)):
+                    ApiKey.objects.keep(pair[mode], text, label="demo")
 
     def _open_to_everybody(self) -> None:
         for mode, text in (("live", DEMO_KEY), ("test", DEMO_TEST_KEY)):
