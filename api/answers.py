@@ -27,7 +27,7 @@ class RowAnswer(serializers.Serializer):
     @classmethod
     def row_of(cls, record: models.Model) -> Row:
         """Return what `values()` would read of a record at hand."""
-        return {column: _reached(record, column) for column in cls.columns}
+        return {column: reached(record, column) for column in cls.columns}
 
     @classmethod
     def columns_with(cls, expanded: list[str]) -> list[str]:
@@ -64,14 +64,15 @@ class Answer(RowAnswer):
         return answer
 
 
-def _reached(record: models.Model, column: str) -> Any:
+def reached(record: models.Model, column: str) -> Any:
+    """Return what a column of `values()` would hold, from the record at hand and its parents."""
     *parents, name = column.split("__")
-    reached: Any = record
+    found: Any = record
     for parent in parents:
-        reached = getattr(reached, parent)
-        if reached is None:
+        found = getattr(found, parent)
+        if found is None:
             return None
-    return getattr(reached, name)
+    return getattr(found, name)
 
 
 def json_response(body: Any, status: int = 200) -> HttpResponse:

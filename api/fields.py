@@ -1,17 +1,20 @@
 """The kinds of value a request body may hold, each refusing what it would otherwise have to guess."""
 
 import re
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
+from stdnum import luhn
 
 from core.money import MAX_AMOUNT, is_currency
 from core.text import REFERENCE_LENGTH, is_reference
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
+_DIGITS = re.compile(r"[0-9](?:[ -]?[0-9])+")
 _E164 = re.compile(r"\+[1-9]\d{1,14}\Z", re.ASCII)
 _METADATA_KEYS = 10
 _METADATA_KEY_LENGTH = 40
@@ -30,19 +33,68 @@ class Text(Field):
 
     default_error_messages = {
         "invalid_type": "Send text.",
+        "blank": "Send some text.",
         "too_long": "At most {max_length} characters.",
     }
 
-    def __init__(self, max_length: int, **options: Any) -> None:
+    def __init__(self, max_length: int, *, blank: bool = True, **options: Any) -> None:
         self.max_length = max_length
+        self.blank = blank
         super().__init__(**options)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid_type")
+        if not (self.blank or data.strip()):
+            self.fail("blank")
         if len(data) > self.max_length:
             self.fail("too_long", max_length=self.max_length)
         return data
+
+
+class PaymentReference(Text):
+    """The name of a payment by who took it, made of characters that every channel can carry."""
+
+    default_error_messages = {"invalid_reference": "1 to 64 of A-Z a-z 0-9 . _ -"}
+    pattern = r"[A-Za-z0-9._-]{1,64}"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=64, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not re.fullmatch(self.pattern, text, re.ASCII):
+            self.fail("invalid_reference")
+        return text
+
+
+class Choice(Field):
+    """One of a few words."""
+
+    default_error_messages = {"invalid_choice": "Send one of {words}."}
+
+    def __init__(self, words: Sequence[str], **options: Any) -> None:
+        self.words = tuple(words)
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or data not in self.words:
+            self.fail("invalid_choice", words=", ".join(self.words))
+        return data
+
+
+class Moment(Field):
+    """A time, ISO 8601 with its offset."""
+
+    default_error_messages = {"invalid_time": "Send a time with its offset, such as 2026-11-24T10:00:00Z."}
+
+    def to_internal_value(self, data: Any) -> datetime:
+        if not isinstance(data, str) or not _MOMENT.match(data):
+            self.fail("invalid_time")
+        try:
+            return datetime.fromisoformat(data).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail("invalid_time")
 
 
 class Reference(Text):
@@ -159,10 +211,12 @@ class Metadata(Field):
         "too_many_keys": "At most 10 keys.",
         "invalid_metadata_key": "A key is 1 to 40 characters.",
         "invalid_metadata_value": "A value is text of at most 500 characters.",
+        "card_number": "This looks like the number of a card, which is nothing to keep.",
     }
 
-    def __init__(self, *, merges: bool = False, **options: Any) -> None:
+    def __init__(self, *, merges: bool = False, cards: bool = True, **options: Any) -> None:
         self.merges = merges
+        self.cards = cards
         super().__init__(**options)
 
     def to_internal_value(self, data: Any) -> dict[str, str | None]:
@@ -178,11 +232,52 @@ class Metadata(Field):
     def _problem(self, key: str, value: Any) -> ErrorDetail | None:
         if not 1 <= len(key) <= _METADATA_KEY_LENGTH:
             code = "invalid_metadata_key"
+        elif not self.cards and (_may_be_card(key) or _may_be_card(str(value))):
+            code = "card_number"
         elif (value is None and self.merges) or (isinstance(value, str) and len(value) <= _METADATA_VALUE_LENGTH):
             return None
         else:
             code = "invalid_metadata_value"
         return ErrorDetail(str(self.error_messages[code]), code)
+
+
+def _may_be_card(text: str) -> bool:
+    """Tell whether a text holds 13 to 19 digits, grouped or not, that pass the check of card numbers."""
+    runs = (re.sub("[ -]", "", run) for run in _DIGITS.findall(text))
+    return any(13 <= len(run) <= 19 and luhn.is_valid(run) for run in runs)  # noqa: PLR2004 ISO/IEC 7812
+
+
+class Several(Field):
+    """A list of 1 to `most` objects of one shape, or a word that stands for one."""
+
+    default_error_messages = {
+        "invalid_type": "Send a list, or “{word}”.",
+        "empty": "Send at least one.",
+        "too_many": "At most {most}.",
+    }
+
+    def __init__(self, shape: serializers.Serializer, most: int, *, word: str, **options: Any) -> None:
+        self.shape, self.most, self.word = shape, most, word
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> str | list[dict[str, Any]]:
+        if data == self.word:
+            return self.word
+        if not isinstance(data, list):
+            self.fail("invalid_type", word=self.word)
+        if not data:
+            self.fail("empty")
+        if len(data) > self.most:
+            self.fail("too_many", most=self.most)
+        values, errors = [], {}
+        for place, one in enumerate(data):
+            try:
+                values.append(self.shape.run_validation(one))
+            except ValidationError as error:
+                errors[str(place)] = error.detail
+        if errors:
+            raise ValidationError(errors)
+        return values
 
 
 class Parent(Field):

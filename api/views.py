@@ -230,7 +230,6 @@ class NamedViewSet(ListViewSet):
         self.nameable(key)
         return self.write(lambda act: (self.verbs.amend(act, key, versions=versions, **changes), False))
 
-
     @property
     def verbs(self) -> Any:
         """The queryset whose verbs this door offers; each verb names the biller itself."""

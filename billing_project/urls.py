@@ -13,6 +13,7 @@ from bills.views import BillViewSet
 from customers.views import CustomerViewSet
 from events.views import DeliveryViewSet, EventViewSet, WebhookEndpointViewSet
 from ledger.views import EntryViewSet
+from payments.views import ObligationViewSet, PartnerPaymentViewSet, PaymentViewSet
 
 COLLECTION: dict[str, Any] = {"get": "list", "post": "create", "put": "upsert"}
 RECORD: dict[str, Any] = {"get": "retrieve", "put": "upsert", "patch": "partial_update"}
@@ -38,7 +39,14 @@ urlpatterns = [
     path("billing/deliveries", DeliveryViewSet.as_view({"get": "list"})),
     path("billing/deliveries/<str:key>", DeliveryViewSet.as_view({"get": "retrieve"})),
     path("billing/deliveries/<str:key>/redeliver", DeliveryViewSet.as_view({"post": "redeliver"})),
+    path("billing/payments", PaymentViewSet.as_view({"get": "list", "post": "create"})),
+    path("billing/payments/<str:key>", PaymentViewSet.as_view({"get": "retrieve"})),
+    path("billing/payments/<str:key>/reverse", PaymentViewSet.as_view({"post": "reverse"})),
     path("partner/billers", BillerViewSet.as_view({"get": "list"})),
+    path("partner/obligations", ObligationViewSet.as_view({"get": "list"})),
+    path("partner/payments", PartnerPaymentViewSet.as_view({"get": "list", "post": "create"})),
+    path("partner/payments/<str:key>", PartnerPaymentViewSet.as_view({"get": "retrieve"})),
+    path("partner/payments/<str:key>/reverse", PartnerPaymentViewSet.as_view({"post": "reverse"})),
     path("openapi.json", pages.document),
     path("docs", pages.docs),
     path("problems/<slug:code>", pages.problem_page),

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Upper
 
 from billers.acts import Act
@@ -63,6 +64,7 @@ class Customer(Obligation):
             models.Index(fields=["biller", "created_at", "id"], name="customer_newest"),
             models.Index(fields=["biller", "updated_at", "id"], name="customer_changed"),
             models.Index(fields=["biller", "name", "id"], name="customer_by_name"),
+            models.Index(fields=["biller", "phone"], condition=Q(phone__isnull=False), name="customer_by_phone"),
             GinIndex(
                 "biller",
                 *(

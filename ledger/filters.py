@@ -1,5 +1,7 @@
 """What the ledger can be asked for."""
 
+from uuid import UUID
+
 import django_filters
 from django.db.models import QuerySet
 
@@ -8,13 +10,18 @@ from core.ids import decode
 from ledger.models import PREFIXES, Kind
 
 
+def obligation_named(key: str) -> UUID | None:
+    """Return the UUID of the obligation that one of our ids names, or None when it is no such id."""
+    return next((found for prefix in PREFIXES.values() if (found := decode(prefix, key))), None)
+
+
 class ObligationFilter(django_filters.CharFilter):
     """Matches an obligation by our id."""
 
     def filter(self, qs: QuerySet, value: str) -> QuerySet:
         if not value:
             return qs
-        named = next((found for prefix in PREFIXES.values() if (found := decode(prefix, value))), None)
+        named = obligation_named(value)
         return qs.none() if named is None else qs.filter(obligation_id=named)
 
 

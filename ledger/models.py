@@ -165,8 +165,9 @@ class ObligationQuerySet(RecordQuerySet):
 
     def holding(self, act: Act, ids: Sequence[str]) -> list[Any]:
         """Lock the rows with these ids, in the order of their ids, and return those there are."""
+        model: Any = self.model
         if len(ids) == 1:
-            return list(_holding_one(self.model).objects(act.biller.pk, ids[0]))
+            return list(_holding_one(model).objects(act.biller.pk, ids[0]))
         return list(self.for_biller(act.biller).filter(pk__in=ids).order_by("pk").locked())
 
     def recompute(self, entries: Iterable[Entry]) -> None:

@@ -16,7 +16,7 @@ from billers.models import Biller, Partner
 from bills.models import Bill, Status
 from core.ids import decode, new_id
 from core.money import MAX_AMOUNT, display
-from core.refusals import Conflict, Missing, Reason, RuleBroken
+from core.refusals import Conflict, Missing, Reason, Refusal, RuleBroken
 from core.statements import Prepared
 from customers.models import Customer
 from events.models import Event, Type
@@ -246,7 +246,7 @@ def first_of(asked: dict[str, Any]) -> tuple[str, str]:
     return asked["allocations"][0]["obligation"], "/allocations/0/obligation"
 
 
-def nowhere(asked: dict[str, Any]) -> Missing:
+def nowhere(asked: dict[str, Any]) -> Refusal:
     """Return the refusal of a payment of something that does not exist, or that is none of the partner's business."""
     key, place = first_of(asked)
     what = "payer" if "payer" in asked else "obligation"

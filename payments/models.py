@@ -62,7 +62,7 @@ class PaymentQuerySet(TenantQuerySet):
                 return self._unless_known(scope_id, asked["external_reference"], fingerprint, collecting.nowhere(asked))
             act.serve(biller)
         told = {name: asked[name] for name in self.model.SAID if name in asked}
-        payment = made(Payment, biller_id=act.biller.pk, partner_id=partner and partner.pk, actor=act.actor, **told)
+        payment = made(Payment, biller=act.biller, partner=partner, actor=act.actor, **told)
         if not Reference.objects.take(Reference.of(payment, fingerprint)):
             return self._unless_known(scope_id, payment.external_reference, fingerprint, None)
         shares, payment.amount_remaining = collecting.shares_of(act, asked)
@@ -272,7 +272,7 @@ class Reversal(Tenanted):
 
 _TAKE = """
     INSERT INTO payments_reference (scope_id, external_reference, biller_id, payment_id, fingerprint, reason, actor)
-    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING true
+    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING created_at
 """
 
 
@@ -289,7 +289,9 @@ class ReferenceQuerySet(models.QuerySet["Reference"]):
         ids = [value and uuid_of(value) for value in (reference.biller_id, reference.payment_id)]
         with connection.cursor() as cursor:
             cursor.execute(_TAKE, [reference.scope_id, text, *ids, fingerprint, reason, actor])
-            return bool(cursor.fetchall())
+            for (reference.created_at,) in cursor.fetchall():
+                return True
+        return False
 
     def held(self, scope_id: UUID, external_reference: str) -> "Reference":
         """Lock and return what a reference stands for."""
@@ -334,3 +336,28 @@ class Reference(models.Model):
             fingerprint=fingerprint,
             actor=payment.actor,
         )
+
+
+class PayerReference(Tenanted):
+    """What a payer types for a customer, an account or a bill: one of each, unique to its biller."""
+
+    id = PrefixedIdField("ref", primary_key=True)
+    digits = models.CharField(max_length=12)
+    obligation_kind = models.CharField(max_length=8)
+    obligation_id = models.UUIDField()
+    created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["biller", "digits"], name="payer_reference_unique"),
+            models.UniqueConstraint(fields=["biller", "obligation_id"], name="payer_reference_of_obligation"),
+            models.CheckConstraint(
+                condition=Q(digits__regex="^[0-9]{2,12}$"),
+                name="payer_reference_is_digits",
+                violation_error_message="A payer reference is at most 12 digits.",
+            ),
+        ]
+        triggers = [AppendOnly()]
+
+    def __str__(self) -> str:
+        return self.digits

@@ -57,7 +57,7 @@ NO_AGREEMENT = """
     DROP TRIGGER payment_agrees_when_new ON payments_payment;
     DROP FUNCTION payment_agrees_with_entries();
 """
-TABLES = ("payments_payment", "payments_reversal")
+TABLES = ("payments_payment", "payments_reversal", "payments_payerreference")
 
 
 def set_statistics(target: int) -> list[str]:

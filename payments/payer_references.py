@@ -1,0 +1,10 @@
+"""Payer references: at most 12 digits that a keypad can type, the last of which tells whether the others are right."""
+
+from stdnum import damm
+
+MOST_DIGITS = 12
+
+
+def is_payer_reference(text: str) -> bool:
+    """Tell whether a text could be a payer reference, typed right: its check digit (Damm's) fits."""
+    return 2 <= len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() and damm.is_valid(text)  # noqa: PLR2004

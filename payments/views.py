@@ -1,0 +1,165 @@
+"""How billers and partners ask about payments, and take and undo them."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import orjson
+from django.db import models
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from api.answers import json_response
+from api.partners import PartnerListViewSet, PartnerViewSet
+from api.problems import invalid_parameter
+from api.serializers import Shape
+from api.views import Door, ListViewSet
+from billers.acts import Act
+from billers.models import Biller, Partner
+from core.refusals import absent
+from core.statements import Row, read
+from core.text import is_reference
+from payments import looking_up
+from payments.filters import PartnerPaymentFilter, PaymentFilter
+from payments.models import Payment, Reference, is_id
+from payments.serializers import NewPayment, ObligationAnswer, PartnerPaymentAnswer, PaymentAnswer, Reverse, undone
+
+
+class Collecting(Door):
+    """What both sides share: taking a payment and undoing it, each once, however often it is asked."""
+
+    collection: ClassVar[str]
+    create_shape: ClassVar[Shape] = NewPayment()
+    reverse_shape: ClassVar[Shape] = Reverse()
+
+    @property
+    def taker(self) -> Partner | None:
+        """The partner that takes the payments, or None where the biller does."""
+        raise NotImplementedError
+
+    @property
+    def served(self) -> Biller | None:
+        """The biller, where the key says which."""
+        raise NotImplementedError
+
+    def paid(self) -> Any:
+        """Return the payments that the caller may see."""
+        raise NotImplementedError
+
+    def shown(self, row: Row) -> Row:
+        """Return the JSON object of a payment's row."""
+        raise NotImplementedError
+
+    def create(self, request: Request) -> HttpResponse:
+        """Take a payment; one that is known already is answered as it is."""
+        self.asked()
+        asked = self.create_shape.run_validation(self.body())
+        if asked.get("allocations") == "oldest_first":
+            del asked["allocations"]
+        fingerprint = hashlib.sha256(orjson.dumps(_said(asked), option=orjson.OPT_SORT_KEYS)).digest()
+
+        def taken(act: Act) -> HttpResponse:
+            payment, is_new = Payment.objects.collect(act, fingerprint, partner=self.taker, **asked)
+            told = self.shown(self.answer.row_of(payment) if is_new else self._row(payment.pk))
+            response = json_response(told, 201 if is_new else 200)
+            if is_new:
+                response.headers["Location"] = f"{self.collection}/{payment.pk}"
+            return response
+
+        return self.once(self.served, taken, key_required=True)
+
+    def retrieve(self, request: Request, key: str) -> HttpResponse:
+        """Answer one payment, by our id or the reference it was taken under."""
+        self.asked()
+        return json_response(self.shown(self._row(key)))
+
+    def reverse(self, request: Request, key: str) -> HttpResponse:
+        """Undo a payment, whole; a repeated reversal is answered as it is."""
+        self.asked()
+        reason = self.reverse_shape.run_validation(self.body())["reason"]
+        self._nameable(key)
+
+        def done(act: Act) -> HttpResponse:
+            found, is_new = Payment.objects.undo(act, key, reason, partner=self.taker)
+            status = 200 if not is_new else 202 if isinstance(found, Reference) else 201
+            return json_response(undone(found), status)
+
+        return self.once(self.served, done, key_required=True)
+
+    def _row(self, key: str) -> Row:
+        self._nameable(key)
+        # An id wins over a reference that looks like one, a payment taken here over one that a partner took.
+        order = (models.Case(models.When(pk=key, then=0), default=1),) if is_id(key) else ()
+        found = self.paid().named(key).order_by(*order, models.F("partner_id").asc(nulls_first=True))
+        for row in read(found.with_parents().values(*self.answer.columns)[:1]):
+            return row
+        raise absent(Payment, key)
+
+    def _nameable(self, key: str) -> None:
+        if not is_reference(key):
+            raise absent(Payment, key)
+
+
+def _said(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a payment says, in one form for everything that means the same."""
+    return {name: value for name, value in asked.items() if value not in (None, {})}
+
+
+class PaymentViewSet(Collecting, ListViewSet):
+    """Payments as their biller sees them, and those that it takes itself."""
+
+    queryset = Payment.objects.all()
+    collection = "/billing/payments"
+    answer = PaymentAnswer
+    filters = PaymentFilter
+    taker = None
+
+    @property
+    def served(self) -> Biller:
+        return self.biller
+
+    def paid(self) -> Any:
+        return self.rows()
+
+    def shown(self, row: Row) -> Row:
+        return PaymentAnswer.told(row, self.biller, self.biller.today())
+
+
+class PartnerPaymentViewSet(Collecting, PartnerListViewSet):
+    """Payments as the partner that took them sees them."""
+
+    collection = "/partner/payments"
+    answer = PartnerPaymentAnswer
+    filters = PartnerPaymentFilter
+    served = None
+
+    @property
+    def taker(self) -> Partner:
+        return self.partner
+
+    def rows(self) -> Any:
+        """Return what the partner has taken, also for billers that it no longer collects for."""
+        return Payment.objects.of_partner(self.partner)
+
+    def paid(self) -> Any:
+        return self.rows()
+
+    def shown(self, row: Row) -> Row:
+        return PartnerPaymentAnswer.told(row)
+
+
+class ObligationViewSet(PartnerViewSet):
+    """What a payer can pay now."""
+
+    answer = ObligationAnswer
+
+    def list(self, request: Request) -> HttpResponse:
+        """Answer what is owed under a reference, a payer reference or a telephone number of one biller."""
+        asked = self.asked("biller", *looking_up.BY)
+        named = [name for name in looking_up.BY if name in asked]
+        if "biller" not in asked:
+            raise invalid_parameter("biller", "Name the biller by its reference.")
+        if len(named) != 1:
+            raise invalid_parameter("reference", f"Send one of {', '.join(looking_up.BY)}.")
+        owed = looking_up.owed(self.partner, asked["biller"], named[0], asked[named[0]])
+        return json_response({"data": [ObligationAnswer.told(row) for row in owed]})
