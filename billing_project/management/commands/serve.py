@@ -16,8 +16,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from billers.models import Biller
-from bills.demo import TRADES
+from bills.demo import is_loaded
 from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PASSWORD
 
 # Granian's longest: a thread that ends takes its database connection with it.
@@ -45,7 +44,7 @@ class Command(BaseCommand):
         refuse_unreachable_database()
         call_command("migrate", verbosity=0, interactive=False)
         with_demo = settings.DEBUG and not no_demo
-        if with_demo and not demo_is_loaded():
+        if with_demo and not is_loaded():
             self.stdout.write("Loading the demo ...")
             call_command("load_demo")
         if not settings.DEBUG:
@@ -134,11 +133,6 @@ def answers(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def demo_is_loaded() -> bool:
-    """Tell whether the demo's biller is there."""
-    return Biller.objects.filter(reference=TRADES[0].reference).exists()
 
 
 def demo_lines(address: str) -> list[str]:

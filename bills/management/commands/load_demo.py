@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from billers.models import ApiKey, Biller
-from bills.demo import TRADES, fill, found_billers
+from bills.demo import TRADES, fill, found_billers, is_loaded, take_turn
 
 DEMO_KEY = "sk_demo_for-development-only-known-to-everybody"
 DEMO_TEST_KEY = "sk_test_demo_for-development-only-known-to-everybody"
@@ -33,21 +33,26 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["bills"] < 1:
             raise CommandError("--bills: give at least 1.")
-        if Biller.objects.filter(reference=TRADES[0].reference).exists():
-            self.stdout.write("The demo is loaded already.")
-            return
+        # One transaction for all of it: a demo that was interrupted is not there, and the next run loads it.
         with transaction.atomic():
-            live = found_billers()
-            if settings.DEBUG:
-                self._open_to_everybody()
+            take_turn()
+            if is_loaded():
+                self.stdout.write("The demo is loaded already; nothing changed.")
+                return
+            self._load(options["bills"])
+        self.stdout.write(f"{options['bills']} bills of {len(TRADES)} billers loaded.")
+
+    def _load(self, bills: int) -> None:
+        live = found_billers()
+        if settings.DEBUG:
+            self._open_to_everybody()
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("Demo bills", total=options["bills"])
-            left = options["bills"]
+            task = progress.add_task("Demo bills", total=bills)
+            left = bills
             for biller, trade in zip(live, TRADES, strict=True):
-                share = left if trade is TRADES[-1] else min(left, round(options["bills"] * trade.share))
+                share = left if trade is TRADES[-1] else min(left, round(bills * trade.share))
                 left -= share
                 fill(biller, share, lambda batch: progress.advance(task, batch))
-        self.stdout.write(f"{options['bills']} bills of {len(live)} billers loaded.")
 
     def _open_to_everybody(self) -> None:
         for mode, text in (("live", DEMO_KEY), ("test", DEMO_TEST_KEY)):
