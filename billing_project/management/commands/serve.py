@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import OperationalError, connection
+from django.db import connection
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
@@ -41,7 +41,6 @@ class Command(BaseCommand):
         # Until granian sets its own, a polite end runs what stops the database; so does a closed terminal.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         refuse_taken_port(host, port)
-        refuse_unreachable_database()
         call_command("migrate", verbosity=0, interactive=False)
         with_demo = settings.DEBUG and not no_demo
         if with_demo and not is_loaded():
@@ -112,18 +111,6 @@ def refuse_taken_port(host: str, port: int) -> None:
             reason = getattr(refusal, "strerror", None) or refusal
             message = f"cannot serve on {host}:{port} ({reason}); choose another with PORT=8001 make run"
             raise CommandError(message) from None
-
-
-def refuse_unreachable_database() -> None:
-    """Refuse with the name of the host when the database does not answer."""
-    try:
-        connection.ensure_connection()
-    except OperationalError as refusal:
-        place = connection.settings_dict
-        where = f"{place['HOST'] or 'localhost'}:{place['PORT'] or 5432}"
-        reason = str(refusal).strip().splitlines()[0]
-        message = f"the database {place['NAME']!r} on {where} cannot be reached: {reason}"
-        raise CommandError(message) from None
 
 
 def answers(host: str, port: int) -> bool:
