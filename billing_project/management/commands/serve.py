@@ -90,6 +90,8 @@ def obey_parent_alone() -> None:
     """Make a worker stop when the parent says so or is gone."""
     # A worker told to stop twice, by the terminal's Ctrl-C and by its parent, may hang.
     os.setpgrp()
+    # Until granian sets its own, the parent's would take its word to stop for the worker, and do nothing here.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = os.getppid()
 
     def watch() -> None:
