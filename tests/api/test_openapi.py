@@ -323,6 +323,12 @@ def test_health_answers_what_is_documented(nobody, db, monkeypatch):
         assert call(nobody, "health_live").status_code == 200
 
 
+def test_health_is_told_over_plain_http_where_all_else_is_sent_to_https(nobody, db, settings):
+    settings.SECURE_SSL_REDIRECT = True
+    assert nobody.get("/billing/bills").status_code == 301
+    assert [nobody.get(f"/health/{name}").status_code for name in ("live", "ready")] == [200, 200]
+
+
 def test_the_command_says_what_differs_in_one_line(tmp_path, monkeypatch):
     call_command("openapi", check=True)
     stale = tmp_path / "openapi.json"
