@@ -32,8 +32,12 @@ class Command(BaseCommand):
         """Take the address and the size of the server, each with its environment variable."""
         parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1", help="default $HOST or 127.0.0.1")
         parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 8000, help="default $PORT or 8000")
-        parser.add_argument("--workers", type=int, default=os.environ.get("WEB_WORKERS") or 2, help="processes")
-        parser.add_argument("--threads", type=int, default=os.environ.get("WEB_THREADS") or 4, help="of each process")
+        parser.add_argument(
+            "--workers", type=int, default=os.environ.get("WEB_WORKERS") or 2, help="default $WEB_WORKERS or 2"
+        )
+        parser.add_argument(
+            "--threads", type=int, default=os.environ.get("WEB_THREADS") or 4, help="default $WEB_THREADS or 4"
+        )
         parser.add_argument("--no-demo", action="store_true", help="do not load the demo into an empty database")
 
     def handle(self, *, host: str, port: int, workers: int, threads: int, no_demo: bool, **_options: Any) -> None:

@@ -27,7 +27,7 @@ EPILOG = f"""
 The columns are our field names: {", ".join(FIELDS)}, metadata.KEY, customer_metadata.KEY, account_metadata.KEY.
 A bill that exists is updated; an empty cell leaves its field untouched; the same file twice changes nothing.
 
-exit code: 0 all rows accepted; 1 some refused; 2 nothing written
+Exit code 0: all rows accepted; 1: some refused; 2: nothing written.
 """
 
 
