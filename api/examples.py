@@ -1,4 +1,4 @@
-"""The worked examples: one source for the tests, the README and the OpenAPI document."""
+"""The examples: one source for the tests, the README and the OpenAPI document."""
 
 import json
 from functools import cache
@@ -12,10 +12,25 @@ BEGIN, END = "<!-- examples: written by manage.py openapi -->", "<!-- end of exa
 
 
 @cache
+def _kept() -> dict[str, list[dict[str, Any]]]:
+    kept: dict[str, list[dict[str, Any]]] = json.loads(SOURCE.read_text())
+    return kept
+
+
 def worked() -> list[dict[str, Any]]:
-    """Return the examples, in the order they are told and run."""
-    examples: list[dict[str, Any]] = json.loads(SOURCE.read_text())
-    return examples
+    """Return the worked examples, which the README tells, in the order they run."""
+    return _kept()["worked"]
+
+
+def examples() -> list[dict[str, Any]]:
+    """Return the worked examples and those that run after them, so that every operation has one."""
+    return [*worked(), *_kept()["more"]]
+
+
+def examples_of(operation: str) -> dict[str, dict[str, Any]]:
+    """Return the examples of one operation by the names they have in its document."""
+    shown = [one for one in examples() if one["operation"] == operation]
+    return {f"example{number}": one for number, one in enumerate(shown, start=1)}
 
 
 def told(readme: str) -> str:

@@ -175,6 +175,13 @@ def response(description: str, schema: Node | None, headers: list[str], media: s
     return told
 
 
+def show(examples: dict[str, Node], answers: Node) -> None:
+    """Put what was answered to each example beside the schema of its answer."""
+    for name, one in examples.items():
+        content = answers[str(one["status"])]["content"]["application/json"]
+        content.setdefault("examples", {})[name] = {"summary": one["title"], "value": one["answer"]}
+
+
 def problem_response(status: int, names: list[str], instance: str, headers: list[str]) -> Node:
     """Return one refusal of an operation: its codes, and the first as an example."""
     schema = {

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from api import fields, nodes
 from api.codes import RECORDS, rules_of
 from api.cursors import DEFAULT_LIMIT, MAX_LIMIT
-from api.examples import worked
+from api.examples import examples_of
 from api.nodes import TEXT, Node
 from core.refusals import is_conflict, named
 from core.rules import Rule
@@ -129,14 +129,9 @@ class Schema(AutoSchema):
         if not self._writes:
             return None
         content: Node = {"schema": self._shape(getattr(self.view, SHAPES[self._action]))}
-        if shown := self._examples():
+        if shown := examples_of(self.get_operation_id()):
             content["examples"] = {name: {"summary": one["title"], "value": one["body"]} for name, one in shown.items()}
         return {"required": self._action != "void", "content": {"application/json": content}}
-
-    def _examples(self) -> dict[str, Node]:
-        """Return the worked examples of this operation."""
-        told = enumerate(worked(), start=1)
-        return {f"example{n}": one for n, one in told if one["operation"] == self.get_operation_id()}
 
     # --- What is answered ---
 
@@ -154,9 +149,7 @@ class Schema(AutoSchema):
                 answers["201"] = nodes.response("Created.", shown, [*replays, "Location"])
             if self._action != "create":
                 answers["200"] = nodes.response("The record as it is now.", shown, replays)
-        for name, one in self._examples().items():
-            content = answers[str(one["status"])]["content"]["application/json"]
-            content.setdefault("examples", {})[name] = {"summary": one["title"], "value": one["answer"]}
+        nodes.show(examples_of(self.get_operation_id()), answers)
         self._component("Problem", nodes.problem_schema())
         return answers | {
             str(status): nodes.problem_response(status, found, self.path, self._headers_of(status))
@@ -260,6 +253,7 @@ def add_health(result: Node, **_: Any) -> Node:
         answers = {"200": nodes.response(f"{what}.", nodes.STATUS_OK, [])}
         if name == "ready":
             answers["503"] = nodes.problem_response(503, ["unavailable"], "/health/ready", ["Retry-After"])
+        nodes.show(examples_of(f"health_{name}"), answers)
         result["paths"][f"/health/{name}"] = {
             "get": {
                 "operationId": f"health_{name}",

@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
+from django.db import connection
+
 from accounts.models import Account
 from billers.acts import Act, perform
 from billers.models import Biller, Enablement, Partner
@@ -16,7 +18,7 @@ from customers.models import Customer
 PARTNER = "demo-partner"
 
 BATCH = 500
-"""How many customers are written in one transaction."""
+"""How many customers are written in one act."""
 
 FIRST_NAMES = (
     "Amahle",
@@ -102,6 +104,17 @@ TRADES = (
         0.2,
     ),
 )
+
+
+def is_loaded() -> bool:
+    """Tell whether the demo is there: it is loaded whole or not at all."""
+    return Biller.objects.filter(reference=TRADES[0].reference).exists()
+
+
+def take_turn() -> None:
+    """Wait, until COMMIT, for whoever loads the demo at this moment."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('load_demo'))")
 
 
 def found_billers() -> list[Biller]:

@@ -63,6 +63,7 @@ class BillImport:
     actor: str = "import_bills"
     progress: Progress = lambda *_: None
     imported: Import = field(init=False)
+    errors_lost: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.layout = Layout(self.sheet.header, self.options, self._stored_currencies)
@@ -301,6 +302,7 @@ class BillImport:
         try:
             refused.write(self.errors, self.sheet, refused.refused_lines())
         except OSError as error:
+            self.errors_lost = True
             self.imported.warnings.append(f"The refused rows could not be written to {self.errors}: {error.strerror}.")
 
     def _stored_currencies(self, kind: str, references: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.backends.postgresql import base
 
+from billing_project.database.fitness import refuse_old, refuse_unfurnished, refuse_unreachable
 from billing_project.database.server import PrivateServer
 
 
@@ -16,6 +17,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if folder := self.settings_dict.get("PRIVATE_SERVER"):
             PrivateServer.at(folder).join()
         return super().get_new_connection(conn_params)
+
+    def check_database_version_supported(self) -> None:
+        """Refuse, at the first connection of a process, a server older than ours must be."""
+        refuse_old(self, self.pg_version)
+
+    def prepare_database(self) -> None:
+        """Refuse, before the first migration, a database where the migrations would fail half-way."""
+        refuse_unreachable(self)
+        refuse_unfurnished(self)
 
     def is_usable(self) -> bool:
         """Tell whether the connection can still be used, by a statement only after an error."""

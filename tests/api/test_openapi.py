@@ -154,20 +154,23 @@ def test_the_document_is_valid_and_complete():
         assert name.startswith("health") or told["security"] == [{"apiKey": []}]
 
 
-def test_the_examples_in_the_document_are_of_its_schemas():
-    shown = 0
-    for _, _, told in OPERATIONS.values():
-        content = told.get("requestBody", {}).get("content", {})
-        for media in [
-            *content.values(),
-            *(m for r in told["responses"].values() for m in r.get("content", {}).values()),
-        ]:
-            schema = Draft202012Validator({**media["schema"], "components": DOCUMENT["components"]})
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_body_and_every_answer_has_examples_of_its_schema(operation):
+    told = OPERATIONS[operation][2]
+    contents = {"body": told.get("requestBody", {}).get("content", {})}
+    contents |= {status: answer.get("content", {}) for status, answer in told["responses"].items()}
+    assert (bool(contents["body"])) == (operation in BODIES)
+    for place, content in contents.items():
+        for media in content.values():
+            schema = Draft202012Validator(
+                {**media["schema"], "components": DOCUMENT["components"]},
+                format_checker=Draft202012Validator.FORMAT_CHECKER,
+            )
             examples = [one["value"] for one in media.get("examples", {}).values()]
-            for example in [*examples, *([media["example"]] if "example" in media else [])]:
+            examples += [media["example"]] if "example" in media else []
+            assert examples, f"{operation}: no example of {place}"
+            for example in examples:
                 schema.validate(example)
-                shown += 1
-    assert shown > 8
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -334,6 +337,12 @@ def test_health_answers_what_is_documented(nobody, db, monkeypatch):
         broken.setattr("api.views.connection.cursor", gone)
         assert call(nobody, "health_ready").status_code == 503
         assert call(nobody, "health_live").status_code == 200
+
+
+def test_health_is_told_over_plain_http_where_all_else_is_sent_to_https(nobody, db, settings):
+    settings.SECURE_SSL_REDIRECT = True
+    assert nobody.get("/billing/bills").status_code == 301
+    assert [nobody.get(f"/health/{name}").status_code for name in ("live", "ready")] == [200, 200]
 
 
 def test_the_command_says_what_differs_in_one_line(tmp_path, monkeypatch):

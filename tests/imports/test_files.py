@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from sheets import row, sheet
 
 from bills.models import Bill
@@ -108,6 +109,18 @@ def test_standard_input_is_read_once_and_leaves_its_errors_in_the_folder(bring, 
     run = bring(Path("-"))
     assert (run.code, run.created) == (1, 1)
     assert "invalid_type" in (tmp_path / "stdin.errors.csv").read_text()
+
+
+def test_where_the_refused_rows_cannot_be_written_a_warning_says_so_and_nothing_points_at_them(biller, tmp_path):
+    file = tmp_path / "bills.csv"
+    file.write_text(sheet(row(), row("B2", amount_due="x")))
+    (tmp_path / "bills.csv.errors.csv").mkdir()
+    err = io.StringIO()
+    with pytest.raises(SystemExit, match="1"):
+        call_command("import_bills", str(file), "--biller", "acme", stdout=io.StringIO(), stderr=err)
+    assert f"Warning: The refused rows could not be written to {file}.errors.csv: Is a directory.\n" in err.getvalue()
+    assert "The refused rows and why" not in err.getvalue()
+    assert Bill.objects.count() == 1
 
 
 def test_amounts_in_major_units_follow_the_stored_currency_where_the_row_names_none(bring):

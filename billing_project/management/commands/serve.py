@@ -11,13 +11,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import OperationalError, connection
+from django.db import connection
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from billers.models import Biller, Partner
-from bills.demo import PARTNER, TRADES
+from bills.demo import is_loaded
 from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PARTNER_KEY, DEMO_PASSWORD
 
 # Granian's longest: a thread that ends takes its database connection with it.
@@ -33,8 +32,12 @@ class Command(BaseCommand):
         """Take the address and the size of the server, each with its environment variable."""
         parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1", help="default $HOST or 127.0.0.1")
         parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 8000, help="default $PORT or 8000")
-        parser.add_argument("--workers", type=int, default=os.environ.get("WEB_WORKERS") or 2, help="processes")
-        parser.add_argument("--threads", type=int, default=os.environ.get("WEB_THREADS") or 4, help="of each process")
+        parser.add_argument(
+            "--workers", type=int, default=os.environ.get("WEB_WORKERS") or 2, help="default $WEB_WORKERS or 2"
+        )
+        parser.add_argument(
+            "--threads", type=int, default=os.environ.get("WEB_THREADS") or 4, help="default $WEB_THREADS or 4"
+        )
         parser.add_argument("--no-demo", action="store_true", help="do not load the demo into an empty database")
 
     def handle(self, *, host: str, port: int, workers: int, threads: int, no_demo: bool, **_options: Any) -> None:
@@ -42,10 +45,9 @@ class Command(BaseCommand):
         # Until granian sets its own, a polite end runs what stops the database; so does a closed terminal.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         refuse_taken_port(host, port)
-        refuse_unreachable_database()
         call_command("migrate", verbosity=0, interactive=False)
         with_demo = settings.DEBUG and not no_demo
-        if with_demo and not demo_is_loaded():
+        if with_demo and not is_loaded():
             self.stdout.write("Loading the demo ...")
             call_command("load_demo")
         if not settings.DEBUG:
@@ -97,6 +99,8 @@ def obey_parent_alone() -> None:
     """Make a worker stop when the parent says so or is gone."""
     # A worker told to stop twice, by the terminal's Ctrl-C and by its parent, may hang.
     os.setpgrp()
+    # Until granian sets its own, the parent's would take its word to stop for the worker, and do nothing here.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = os.getppid()
 
     def watch() -> None:
@@ -120,18 +124,6 @@ def refuse_taken_port(host: str, port: int) -> None:
             raise CommandError(message) from None
 
 
-def refuse_unreachable_database() -> None:
-    """Refuse with the name of the host when the database does not answer."""
-    try:
-        connection.ensure_connection()
-    except OperationalError as refusal:
-        place = connection.settings_dict
-        where = f"{place['HOST'] or 'localhost'}:{place['PORT'] or 5432}"
-        reason = str(refusal).strip().splitlines()[0]
-        message = f"the database {place['NAME']!r} on {where} cannot be reached: {reason}"
-        raise CommandError(message) from None
-
-
 def answers(host: str, port: int) -> bool:
     """Tell whether a connection is accepted."""
     try:
@@ -139,12 +131,6 @@ def answers(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def demo_is_loaded() -> bool:
-    """Tell whether the demo's biller and partner are there."""
-    billers, partners = Biller.objects.filter(reference=TRADES[0].reference), Partner.objects.filter(reference=PARTNER)
-    return billers.exists() and partners.exists()
 
 
 def demo_lines(address: str) -> list[str]:

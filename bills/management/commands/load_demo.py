@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from billers.models import ApiKey, Biller, Partner
-from bills.demo import PARTNER, TRADES, fill, found_billers, found_partner
+from bills.demo import TRADES, fill, found_billers, found_partner, is_loaded, take_turn
 
 DEMO_KEY = "sk_demo_for-development-only-known-to-everybody"
 DEMO_TEST_KEY = "sk_test_demo_for-development-only-known-to-everybody"
@@ -35,34 +35,30 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["bills"] < 1:
             raise CommandError("--bills: give at least 1.")
-        if Biller.objects.filter(reference=TRADES[0].reference).exists():
-            self._found_partner()
-            self.stdout.write("The demo is loaded already.")
-            return
+        # One transaction for all of it: a demo that was interrupted is not there, and the next run loads it.
         with transaction.atomic():
-            live = found_billers()
-            if settings.DEBUG:
-                self._open_to_everybody()
-            self._found_partner()
+            take_turn()
+            if is_loaded():
+                self.stdout.write("The demo is loaded already; nothing changed.")
+                return
+            self._load(options["bills"])
+        self.stdout.write(f"{options['bills']} bills of {len(TRADES)} billers loaded.")
+
+    def _load(self, bills: int) -> None:
+        live, partners = found_billers(), found_partner()
+        if settings.DEBUG:
+            self._open_to_everybody(partners)
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("Demo bills", total=options["bills"])
-            left = options["bills"]
+            task = progress.add_task("Demo bills", total=bills)
+            left = bills
             for biller, trade in zip(live, TRADES, strict=True):
-                share = left if trade is TRADES[-1] else min(left, round(options["bills"] * trade.share))
+                share = left if trade is TRADES[-1] else min(left, round(bills * trade.share))
                 left -= share
                 fill(biller, share, lambda batch: progress.advance(task, batch))
-        self.stdout.write(f"{options['bills']} bills of {len(live)} billers loaded.")
 
-    def _found_partner(self) -> None:
-        if Partner.objects.filter(reference=PARTNER).exists():
-            return
-        with transaction.atomic():
-            pair = found_partner()
-            if settings.DEBUG:
-                for mode, text in (("live", DEMO_PARTNER_KEY), ("test", DEMO_PARTNER_TEST_KEY)):
-                    ApiKey.objects.keep(pair[mode], text, label="demo")
-
-    def _open_to_everybody(self) -> None:
+    def _open_to_everybody(self, partners: dict[str, Partner]) -> None:
+        for mode, text in (("live", DEMO_PARTNER_KEY), ("test", DEMO_PARTNER_TEST_KEY)):
+            ApiKey.objects.keep(partners[mode], text, label="demo")
         for mode, text in (("live", DEMO_KEY), ("test", DEMO_TEST_KEY)):
             ApiKey.objects.keep(Biller.objects.get(reference=TRADES[0].reference, mode=mode), text, label="demo")
         users = get_user_model().objects

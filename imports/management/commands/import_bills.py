@@ -27,7 +27,7 @@ EPILOG = f"""
 The columns are our field names: {", ".join(FIELDS)}, metadata.KEY, customer_metadata.KEY, account_metadata.KEY.
 A bill that exists is updated; an empty cell leaves its field untouched; the same file twice changes nothing.
 
-exit code: 0 all rows accepted; 1 some refused; 2 nothing written
+Exit code 0: all rows accepted; 1: some refused; 2: nothing written.
 """
 
 
@@ -79,7 +79,7 @@ class Command(BaseCommand):
                 imported = run.run()
         except (BadOption, Unreadable) as refusal:
             raise CommandError(str(refusal), returncode=_NOTHING_WRITTEN) from refusal
-        self._report(imported, refused, as_json=json, dry=options["dry_run"])
+        self._report(imported, None if run.errors_lost else refused, as_json=json, dry=options["dry_run"])
         if imported.rejected:
             nothing = understood.abort or imported.rejected == imported.read
             sys.exit(_NOTHING_WRITTEN if nothing else _SOME_REFUSED)
@@ -113,7 +113,7 @@ class Command(BaseCommand):
             raise BadOption(f"--errors {errors}: that is the file to import.")
         return path
 
-    def _report(self, imported: Import, refused: Path, *, as_json: bool, dry: bool) -> None:
+    def _report(self, imported: Import, refused: Path | None, *, as_json: bool, dry: bool) -> None:
         if as_json:
             self.stdout.write(json.dumps(imported.report, ensure_ascii=False))
             return
@@ -129,7 +129,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{due} due, {paid} paid.")
         for warning in imported.warnings:
             self.stderr.write(f"Warning: {warning}")
-        if imported.rejected:
+        if imported.rejected and refused:
             self.stderr.write(f"The refused rows and why: {refused}")
 
 
