@@ -71,7 +71,7 @@ class EventQuerySet(TenantQuerySet):
         return self.for_biller(biller).filter(sequence=None).exists()
 
     def pick_up(self, biller: Any) -> int:
-        """Number a chunk of a biller's waiting events and file their deliveries; return how many events.
+        """Give a chunk of a biller's waiting events their numbers and file their deliveries; return how many.
 
         One at a time numbers a biller's events. The lock is taken in one statement and the events are looked at in the
         next, so that whoever had it before is seen to have numbered his.
