@@ -169,7 +169,7 @@ class Courier:
         if free < 1:
             return 0
         with connection.cursor() as cursor:
-            cursor.execute(_LEASE, {"free": free, "lease": timedelta(seconds=self.seconds * 4)})
+            cursor.execute(_LEASE, {"free": free, "lease": self.seconds * 4})
             rounds = [
                 Round(encode("blr", biller), encode("whe", endpoint), *others)
                 for biller, endpoint, *others in cursor.fetchall()
@@ -186,7 +186,7 @@ class Courier:
             return
         self._swept_at = time.monotonic()
         with connection.cursor() as cursor:
-            cursor.execute(_SWEEP, {"tried_for": TRIED_FOR})
+            cursor.execute(_SWEEP, {"tried_for": TRIED_FOR.total_seconds()})
             self.report.count(given_up=cursor.rowcount)
 
     # --- What each thread does ---
@@ -250,7 +250,7 @@ class Courier:
                     "delivery": Delivery._meta.pk.get_db_prep_value(delivery["id"], connection),
                     "attempts": delivery["attempts"],
                     "state": str(state),
-                    "gap": gap if state == State.PENDING else None,
+                    "gap": gap.total_seconds() if gap and state == State.PENDING else None,
                     "begun_at": begun_at,
                     "status": outcome.status,
                     "error": outcome.error,
@@ -295,12 +295,12 @@ _LEASE = """
         WHERE endpoint.enabled AND endpoint.free_at <= statement_timestamp()
         ORDER BY endpoint.free_at LIMIT %(free)s FOR NO KEY UPDATE OF endpoint SKIP LOCKED
     )
-    UPDATE events_webhookendpoint AS endpoint SET free_at = statement_timestamp() + %(lease)s
+    UPDATE events_webhookendpoint AS endpoint SET free_at = statement_timestamp() + make_interval(secs => %(lease)s)
     FROM due WHERE endpoint.biller_id = due.biller_id AND endpoint.id = due.id
     RETURNING endpoint.biller_id, endpoint.id, endpoint.url, endpoint.version, endpoint.failures, endpoint.free_at
 """
 _WRITE_DOWN = """
-    UPDATE events_delivery AS delivery SET state = %(state)s::text, due_at = statement_timestamp() + %(gap)s::interval,
+    UPDATE events_delivery AS delivery SET state = %(state)s::text, due_at = statement_timestamp() + make_interval(secs => %(gap)s),
         attempts = attempts + 1, begun_at = COALESCE(begun_at, %(begun_at)s), last_attempt_at = statement_timestamp(),
         last_status = %(status)s, last_error = %(error)s
     WHERE biller_id = %(biller)s AND id = %(delivery)s AND state = 'pending'
@@ -315,6 +315,6 @@ _SWEEP = """
         last_error = COALESCE(delivery.last_error, 'It could not be tried within three days.')
     FROM events_webhookendpoint AS endpoint
     WHERE endpoint.biller_id = delivery.biller_id AND endpoint.id = delivery.endpoint_id AND delivery.state = 'pending'
-        AND COALESCE(delivery.begun_at, delivery.due_at) <= statement_timestamp() - %(tried_for)s
+        AND COALESCE(delivery.begun_at, delivery.due_at) <= statement_timestamp() - make_interval(secs => %(tried_for)s)
         AND (NOT endpoint.enabled OR (endpoint.failures > 0 AND delivery.attempts = 0))
 """

@@ -311,7 +311,7 @@ class WebhookEndpoint(Tenanted):
             ),
             models.CheckConstraint(
                 condition=models.Q(enabled=True, disabled_reason=None)
-                | models.Q(enabled=False, disabled_reason__in=Stopped.values),
+                | models.Q(enabled=False, disabled_reason__isnull=False, disabled_reason__in=Stopped.values),
                 name="webhook_endpoint_disabled_why",
                 violation_error_message="A webhook endpoint is enabled, or disabled for a reason.",
             ),
