@@ -205,8 +205,8 @@ class Numbering(models.Model):
 class Stopped(models.TextChoices):
     """Why an endpoint is disabled."""
 
-    ASKED = "asked"
-    GONE = "gone"
+    ASKED = "asked", "Disabled"
+    GONE = "gone", "Gone (410)"
 
 
 class WebhookEndpointQuerySet(NamedQuerySet):

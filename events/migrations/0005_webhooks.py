@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 (
                     "disabled_reason",
                     models.CharField(
-                        choices=[("asked", "Asked"), ("gone", "Gone")], editable=False, max_length=5, null=True
+                        choices=[("asked", "Disabled"), ("gone", "Gone (410)")], editable=False, max_length=5, null=True
                     ),
                 ),
                 (
@@ -176,7 +176,7 @@ class Migration(migrations.Migration):
                 (
                     "disabled_reason",
                     models.CharField(
-                        choices=[("asked", "Asked"), ("gone", "Gone")], editable=False, max_length=5, null=True
+                        choices=[("asked", "Disabled"), ("gone", "Gone (410)")], editable=False, max_length=5, null=True
                     ),
                 ),
                 (
