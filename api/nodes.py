@@ -85,12 +85,18 @@ def answered(field: Any, nested: Any) -> Node:
             schema = {"type": "object", "additionalProperties": TEXT}
         case serializers.ChoiceField():
             schema = {"type": "string", "enum": list(field.choices)}
+        case serializers.ListField():
+            schema = {"type": "array", "items": answered(field.child, nested)}
+        case serializers.JSONField():
+            schema = {"type": "object", "additionalProperties": True}
         case _:
             schema = {"type": "string"} | ({"maxLength": field.max_length} if field.max_length else {})
     if field.help_text:
         schema["description"] = str(field.help_text)
     if field.allow_null:
         schema["type"] = [schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
     return schema
 
 
@@ -107,6 +113,8 @@ def sent(field: Any) -> Node:
             "propertyNames": {"minLength": 1, "maxLength": 40},
             "additionalProperties": kept,
         }
+    if (told := getattr(field, "schema", None)) is not None:
+        return dict(told)
     simple: dict[type, Node] = {
         fields.Flag: {"type": "boolean"},
         fields.Day: {"type": "string", "format": "date"},
@@ -163,6 +171,17 @@ def page_of(schema: Node) -> Node:
         "type": "object",
         "required": ["data", "next_cursor", "previous_cursor"],
         "properties": {"data": {"type": "array", "items": schema}, "next_cursor": cursor, "previous_cursor": cursor},
+        "additionalProperties": False,
+    }
+
+
+def feed_of(schema: Node) -> Node:
+    """Return the envelope of the feed: what follows a sequence, and the sequence to go on from."""
+    after = {"type": "integer", "format": "int64", "minimum": 0, "description": "Send it as `after`, now or later."}
+    return {
+        "type": "object",
+        "required": ["data", "next_after"],
+        "properties": {"data": {"type": "array", "items": schema}, "next_after": after},
         "additionalProperties": False,
     }
 

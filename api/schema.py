@@ -12,6 +12,7 @@ from api.codes import RECORDS, rules_of
 from api.cursors import DEFAULT_LIMIT, MAX_LIMIT
 from api.examples import examples_of
 from api.nodes import TEXT, Node
+from billers.tenancy import Record
 from core.refusals import is_conflict, named
 from core.rules import Rule
 
@@ -22,8 +23,30 @@ ACTIONS = {
     "partial_update": ("update", "Change the fields that are sent"),
     "upsert": ("put", "Create or update by external reference"),
     "void": ("void", "Void for good"),
+    "feed": ("feed", "What happened after a sequence, in order"),
+    "rotate": ("rotate", "Change the secret"),
+    "redeliver": ("redeliver", "Deliver once more"),
 }
-SHAPES = {"create": "create_shape", "upsert": "put_shape", "partial_update": "patch_shape", "void": "void_shape"}
+SHAPES = {
+    "create": "create_shape",
+    "upsert": "put_shape",
+    "partial_update": "patch_shape",
+    "void": "void_shape",
+    "rotate": "rotate_shape",
+    "redeliver": "redeliver_shape",
+}
+BODILESS = {"void", "rotate", "redeliver"}
+"""What may be said without a body."""
+REFUSED: dict[tuple[str, str], dict[int, list[str]]] = {
+    ("webhook_endpoints", "create"): {422: ["too_many_webhook_endpoints"]},
+    ("webhook_endpoints", "partial_update"): {422: ["too_many_webhook_endpoints"]},
+    ("webhook_endpoints", "rotate"): {},
+    ("deliveries", "redeliver"): {409: ["webhook_endpoint_disabled"]},
+}
+"""What the rules refuse of operations that are about no customer, account or bill."""
+
+
+_LIMIT = nodes.query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT})
 
 
 class KeyScheme(OpenApiAuthenticationExtension):
@@ -93,6 +116,7 @@ class Schema(AutoSchema):
         found = [nodes.header("X-Request-Id", "Echoed; made when absent.")]
         if self._named:
             what = "The biller's external reference" if self._action == "upsert" else "Our id or the external reference"
+            what = what if issubclass(self.view.queryset.model, Record) else "Our id"
             found.append({"name": "key", "in": "path", "required": True, "description": what, "schema": TEXT})
         elif self._action == "upsert":
             found.append(nodes.query("external_reference", TEXT, "For references with a slash.", required=True))
@@ -106,13 +130,15 @@ class Schema(AutoSchema):
         if not self._writes and self.view.answer.parents:
             schema = {"type": "array", "items": {"type": "string", "enum": list(self.view.answer.parents)}}
             found.append(nodes.query("expand", schema, "Parents to show as objects.", style="form", explode=False))
+        if self._action == "feed":
+            after = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 10**18 - 1, "default": 0}
+            return [*found, nodes.query("after", after, "From next_after: the last sequence at hand."), _LIMIT]
         return found + (self._list_parameters() if self._action == "list" else [])
 
     def _list_parameters(self) -> list[Node]:
         sorts = [sign + name for name in self.view.sorts for sign in ("", "-")]
-        limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         found = [
-            nodes.query("limit", limit),
+            _LIMIT,
             nodes.query("cursor", TEXT, "From next_cursor or previous_cursor."),
             nodes.query("sort", {"type": "string", "enum": sorts, "default": self.view.first_sort}),
         ]
@@ -131,14 +157,18 @@ class Schema(AutoSchema):
         content: Node = {"schema": self._shape(getattr(self.view, SHAPES[self._action]))}
         if shown := examples_of(self.get_operation_id()):
             content["examples"] = {name: {"summary": one["title"], "value": one["body"]} for name, one in shown.items()}
-        return {"required": self._action != "void", "content": {"application/json": content}}
+        return {"required": self._action not in BODILESS, "content": {"application/json": content}}
 
     # --- What is answered ---
 
     def _get_response_bodies(self, direction: str = "response") -> Node:
         answers: Node = {}
         shown = self._answer()
-        if self._action == "list":
+        if self._action == "feed":
+            answers["200"] = nodes.response("The next events.", nodes.feed_of(shown), [])
+        elif self._action == "redeliver":
+            answers["202"] = nodes.response("It will be tried again.", shown, ["ETag", "Idempotent-Replayed"])
+        elif self._action == "list":
             answers["200"] = nodes.response("A page.", nodes.page_of(shown), ["Next-Cursor", "Prev-Cursor", "Link"])
         elif self._action == "retrieve":
             answers["200"] = nodes.response("The record.", shown, ["ETag"])
@@ -171,10 +201,12 @@ class Schema(AutoSchema):
             500: ["internal_error"],
             503: ["unavailable"],
         }
-        if self._action == "list":
+        if self._action == "feed":
+            found[400] += ["invalid_limit"]
+        elif self._action == "list":
             found[400] += ["invalid_limit", "invalid_sort", "invalid_cursor"]
         elif self._named and self._action != "upsert":
-            found[404] = [f"{self._collection.removesuffix('s')}_not_found"]
+            found[404] = [f"{str(self.view.queryset.model._meta.verbose_name).replace(' ', '_')}_not_found"]
         return self._refused_writes(found) if self._writes else found
 
     def _refused_writes(self, found: dict[int, list[str]]) -> dict[int, list[str]]:
@@ -188,6 +220,10 @@ class Schema(AutoSchema):
         if self._action == "void":
             found[400] += ["idempotency_key_required"]
             found[409] += ["bill_has_payments", "bill_voided"]
+            return found
+        if (refused := REFUSED.get((self._collection, self._action))) is not None:
+            for status, codes in refused.items():
+                found[status] += codes
             return found
         kinds = RECORDS[: RECORDS.index(self.view.queryset.model.kind) + 1]
         if self._action != "partial_update":
@@ -208,7 +244,7 @@ class Schema(AutoSchema):
 
     def _answer(self) -> Node:
         """Return the schema of the record, with its parents where they may be expanded."""
-        answer = self.view.answer
+        answer = self.view.answers.get(self._action, self.view.answer)
         if not answer.parents or self._writes:
             return self._plain(answer)
         return self._component(f"{_noun(answer)}Expanded", nodes.expanded(answer, self._plain))

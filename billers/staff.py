@@ -115,19 +115,26 @@ class KeptAdmin(ModelAdmin, OwnTransaction):
         """Do nothing: the form's verb has saved it."""
 
     def confirmed(
-        self, request: HttpRequest, record: Any, verb: Callable[[Act, str, set[int] | None], Any], **words: str
+        self,
+        request: HttpRequest,
+        record: Any,
+        verb: Callable[[Act, str, set[int] | None], Any],
+        shown: Callable[[Any], HttpResponse] | None = None,
+        **words: str,
     ) -> HttpResponse:
-        """Say what is about to happen, take the reason, and do it."""
+        """Say what is about to happen, take the reason, and do it; then go back, or show what was made."""
         form = Confirmation(request.POST or None, initial={"version": getattr(record, "version", None)})
         if form.is_valid():
             reason, version = form.cleaned_data["reason"], form.cleaned_data["version"]
             versions = None if version is None else {version}
             try:
-                act_as(request, self.biller_of(request, record), lambda act: verb(act, reason, versions), reason)
+                made = act_as(request, self.biller_of(request, record), lambda act: verb(act, reason, versions), reason)
             except Refusal as refusal:
                 add_refusal(form, refusal)
             else:
                 self.log_change(request, record, f"{words['done']} {reason}")
+                if shown is not None:
+                    return shown(made)
                 messages.success(request, words["done"])
                 return HttpResponseRedirect(page_of(record))
         context = {
@@ -205,7 +212,8 @@ class TenantAdmin(KeptAdmin):
     @staticmethod
     def choice_label(record: Any) -> str:
         """Return what a record is called where it is chosen."""
-        return f"{record} — {record.name}" if record.name else str(record)
+        name = getattr(record, "name", None)
+        return f"{record} — {name}" if name else str(record)
 
 
 class ReadOnlyAdmin(TenantAdmin):

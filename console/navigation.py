@@ -48,6 +48,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _item("Ledger", "menu_book", "ledger.entry", "Every change of an amount: who, when and why."),
                 _item("Events", "notifications", "events.event", "What is told to billers when records change."),
+                _item("Deliveries", "outgoing_mail", "events.delivery", "Webhooks: delivered, or still being tried."),
             ],
         },
         {
@@ -59,6 +60,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _item(
                     "API keys", "key", "billers.apikey", "What opens a biller's data, or a partner's side, to systems."
                 ),
+                _item("Webhooks", "webhook", "events.webhookendpoint", "Where billers want to be told of events."),
                 _item("Staff", "badge", "auth.user", "Who may sign in here."),
             ],
         },

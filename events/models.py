@@ -71,7 +71,7 @@ class EventQuerySet(TenantQuerySet):
         return self.for_biller(biller).filter(sequence=None).exists()
 
     def pick_up(self, biller: Any) -> int:
-        """Number a chunk of a biller's waiting events and file their deliveries; return how many events.
+        """Give a chunk of a biller's waiting events their numbers and file their deliveries; return how many.
 
         One at a time numbers a biller's events. The lock is taken in one statement and the events are looked at in the
         next, so that whoever had it before is seen to have numbered his.
@@ -205,8 +205,8 @@ class Numbering(models.Model):
 class Stopped(models.TextChoices):
     """Why an endpoint is disabled."""
 
-    ASKED = "asked"
-    GONE = "gone"
+    ASKED = "asked", "Disabled"
+    GONE = "gone", "Gone (410)"
 
 
 class WebhookEndpointQuerySet(NamedQuerySet):
@@ -311,7 +311,7 @@ class WebhookEndpoint(Tenanted):
             ),
             models.CheckConstraint(
                 condition=models.Q(enabled=True, disabled_reason=None)
-                | models.Q(enabled=False, disabled_reason__in=Stopped.values),
+                | models.Q(enabled=False, disabled_reason__isnull=False, disabled_reason__in=Stopped.values),
                 name="webhook_endpoint_disabled_why",
                 violation_error_message="A webhook endpoint is enabled, or disabled for a reason.",
             ),

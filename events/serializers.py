@@ -22,7 +22,9 @@ class EventAnswer(Answer):
     type = serializers.ChoiceField(Type.choices)
     sequence = serializers.IntegerField(min_value=1, max_value=2**63 - 1, help_text="1, 2, 3 … for each biller.")
     created_at = serializers.DateTimeField()
-    data = serializers.JSONField(help_text="id, external_reference, the changed fields and amounts.")
+    data = serializers.JSONField(  # type: ignore[assignment] # the stubs take it for the serializer's own
+        help_text="id, external_reference, the changed fields and amounts."
+    )
 
     columns = Event.TOLD
 
@@ -36,6 +38,8 @@ OURS = frozenset({"id", "disabled_reason", "secret", "secret_changed_at", "creat
 
 class Url(Text):
     """Where a webhook goes: https, and not into a private network."""
+
+    schema = {"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]://", "maxLength": MAX_LENGTH}
 
     default_error_messages = {
         "invalid_url": "Send an https URL.",
@@ -56,6 +60,14 @@ class Url(Text):
 
 class Types(Field):
     """Types of event, each once; “*” alone means all, those to come included."""
+
+    schema = {
+        "type": "array",
+        "items": {"type": "string", "enum": [*Type.values, EVERY]},
+        "minItems": 1,
+        "uniqueItems": True,
+        "description": "Types of event, or “*” alone for all, those to come included.",
+    }
 
     default_error_messages = {
         "invalid_type": "Send a list of text.",
@@ -109,7 +121,7 @@ class WebhookEndpointAnswer(Answer):
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 
-    columns = (
+    columns: tuple[str, ...] = (
         "id",
         "url",
         "events",

@@ -124,7 +124,7 @@ def _meant(address: Address) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is of the public internet: not private, shared, loopback, link-local, multicast, reserved."""
+    """Tell whether an address is of the public internet, not private, shared, loopback, link-local or reserved."""
     if address.is_multicast or address.is_reserved or not address.is_global:
         return False
     return address not in _RELAYS if address.version == 4 else address in _GLOBAL_UNICAST  # noqa: PLR2004

@@ -26,6 +26,13 @@ DOORS = {
     "billing/bills/<str:key>/void": {"POST": {}},
     "billing/entries": {"GET": None},
     "partner/billers": {"GET": None},
+    "billing/events": {"GET": None},
+    "billing/webhook_endpoints": {"GET": None, "POST": {"url": "https://door.example/"}},
+    "billing/webhook_endpoints/<str:key>": {"GET": None, "PATCH": {"description": "x"}},
+    "billing/webhook_endpoints/<str:key>/rotate": {"POST": {}},
+    "billing/deliveries": {"GET": None},
+    "billing/deliveries/<str:key>": {"GET": None},
+    "billing/deliveries/<str:key>/redeliver": {"POST": {}},
 }
 OPEN = {"", "openapi.json", "docs", "problems/<slug:code>", "health/live", "health/ready"}
 CONSOLE = "admin/"
@@ -35,12 +42,13 @@ CASES = [(route, method) for route, methods in DOORS.items() for method in metho
 SIDES = {"billing": "biller", "partner": "partner"}
 """Whose keys open what begins with the word."""
 BY_NAME = [case for case in CASES if "<" in case[0] and case[1] != "PUT"]
-NAMES = {"customers": "C", "accounts": "A", "bills": "B", "entries": "", "billers": ""}
+NAMES = {"customers": "C", "accounts": "A", "bills": "B"}
+NAMED_BY_US = {"webhook_endpoints", "deliveries"}
 STRANGERS = pytest.mark.parametrize("stranger", ["other", "test_biller"])
 
 
 def path_of(route, names=NAMES):
-    return "/" + route.replace("<str:key>", names[route.split("/")[1]])
+    return "/" + route.replace("<str:key>", names.get(route.split("/")[1], "nothing"))
 
 
 def knock(caller, route, method, names=NAMES, **headers):
@@ -52,6 +60,11 @@ def knock(caller, route, method, names=NAMES, **headers):
 
 def side_of(route):
     return SIDES[route.partition("/")[0]]
+
+
+def ours(records):
+    """Return the names of the records that only we name."""
+    return {kind: name for kind, name in records.items() if kind in NAMED_BY_US}
 
 
 def absent(name):
@@ -70,7 +83,16 @@ def records(api):
     bill = api.post(
         "/billing/bills", {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "account": account}
     )
-    return {"bills": bill.json()["id"], "accounts": bill.json()["account_id"], "customers": bill.json()["customer_id"]}
+    endpoint = api.post("/billing/webhook_endpoints", {"url": "https://door.example/"}).json()
+    api.get("/billing/events")
+    delivery = api.get("/billing/deliveries").json()["data"][0]
+    return {
+        "bills": bill.json()["id"],
+        "accounts": bill.json()["account_id"],
+        "customers": bill.json()["customer_id"],
+        "webhook_endpoints": endpoint["id"],
+        "deliveries": delivery["id"],
+    }
 
 
 @pytest.fixture
@@ -109,7 +131,9 @@ def test_documents_and_health_need_no_key(nobody, db, path):
 
 @pytest.mark.parametrize(("route", "method"), CASES)
 def test_a_proper_key_opens_the_door(caller, records, route, method):
-    assert knock(caller, route, method).status_code == (201 if method == "POST" and "void" not in route else 200)
+    created = method == "POST" and "<" not in route
+    expected = 201 if created else 202 if "redeliver" in route else 200
+    assert knock(caller, route, method, {**NAMES, **ours(records)}).status_code == expected
 
 
 @pytest.mark.parametrize(("route", "method"), CASES)
@@ -157,7 +181,7 @@ def test_a_revoked_or_expired_key_opens_nothing(api_for, owner, everything, reco
 @pytest.mark.parametrize(("route", "method"), CASES)
 def test_a_read_key_reads_and_does_not_write(api_for, owner, everything, records, route, method):
     before = everything()
-    response = knock(api_for(owner, scope="read"), route, method)
+    response = knock(api_for(owner, scope="read"), route, method, {**NAMES, **ours(records)})
     assert response.status_code == (200 if method == "GET" else 403)
     assert method == "GET" or response.json()["code"] == "api_key_out_of_scope"
     assert everything() == before
@@ -258,6 +282,7 @@ def test_another_billers_child_under_ones_own_parent_is_absent(api_for, intruder
 
 @STRANGERS
 def test_lists_filters_and_cursors_reach_no_other_billers_rows(api, intruder, records, stranger):
+    event = api.get(f"/billing/deliveries/{records['deliveries']}").json()["event_id"]
     for query in (
         "bills?",
         f"bills?customer={records['customers']}",
@@ -272,6 +297,10 @@ def test_lists_filters_and_cursors_reach_no_other_billers_rows(api, intruder, re
         "customers?search=Secret",
         "entries?",
         f"entries?obligation={records['accounts']}",
+        "webhook_endpoints?enabled=true",
+        f"deliveries?endpoint={records['webhook_endpoints']}&event={event}",
+        "deliveries?state=pending&limit=1",
+        "events?limit=1",
     ):
         assert intruder.get(f"/billing/{query}").json()["data"] == [], query
         mine = query.replace("amount_due_gte=1", "amount_due_gte=5")

@@ -17,6 +17,7 @@ from core.money import MAX_AMOUNT
 from core.refusals import Conflict, ReferenceTaken, RuleBroken, explain, rules
 from core.rules import Rule
 from customers.models import Customer
+from events.models import Delivery, Event, WebhookEndpoint
 from ledger.models import Entry
 
 COMPOSITE = {
@@ -61,6 +62,11 @@ BREAKS = {
     "bill_currency_fixed": (Bill, {"currency": "USD"}),
     "bill_date_fixed": (Bill, {"bill_date": "2020-01-01"}),
     "entry_kind_known": (Entry, {"kind": "gift"}),
+    "event_type_known": (Event, {"type": "bill.lost"}),
+    "webhook_endpoint_url_https": (WebhookEndpoint, {"url": "http://hooks.example/"}),
+    "webhook_endpoint_events_known": (WebhookEndpoint, {"events": ["bill.lost"]}),
+    "webhook_endpoint_disabled_why": (WebhookEndpoint, {"enabled": False}),
+    "delivery_due_while_pending": (Delivery, {"due_at": None}),
     "biller_mode_known": (Biller, {"mode": "both"}),
     "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
     "biller_country_well_formed": (Biller, {"country": "za"}),
@@ -82,7 +88,9 @@ for _kind, _table in (("customer", "customers_customer"), ("account", "accounts_
 @pytest.fixture
 def bill(api, partners):
     """A bill with money on it, under an account and a customer that have a balance."""
+    assert api.post("/billing/webhook_endpoints", {"url": "https://hooks.example/"}).status_code == 201
     assert api.post("/billing/bills", COMPOSITE).status_code == 201
+    assert api.get("/billing/events").status_code == 200
     check_now()
     return Bill.objects.get()
 
@@ -125,7 +133,7 @@ def without_triggers(table, write):
 
 
 def checks_and_rules():
-    labels = ("customers", "accounts", "bills", "ledger", "billers")
+    labels = ("customers", "accounts", "bills", "ledger", "events", "billers")
     for model in (model for label in labels for model in apps.get_app_config(label).get_models()):
         named = [rule for rule in model._meta.constraints if isinstance(rule, models.CheckConstraint)]
         named += [rule for rule in getattr(model._meta, "triggers", []) if isinstance(rule, Rule)]

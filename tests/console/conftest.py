@@ -6,6 +6,7 @@ from billers.acts import perform
 from billers.models import ApiKey, Biller
 from bills.models import Bill
 from customers.models import Customer
+from events.models import Event, WebhookEndpoint
 
 
 @pytest.fixture
@@ -79,6 +80,7 @@ def many(made, biller):
     def make(numbers):
         for number in numbers:
             ApiKey.objects.issue(biller)
+            made(WebhookEndpoint.objects.register, url=f"https://hooks.example/{number}", enabled=number == 0)
             made(
                 Bill.objects.issue,
                 external_reference=f"B-{number}",
@@ -97,5 +99,8 @@ def many(made, biller):
                     },
                 },
             )
+        Event.objects.pick_up(biller)
+        for number in numbers:
+            made(Customer.objects.enrol, external_reference=f"unnumbered-{number}")
 
     return make

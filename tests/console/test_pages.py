@@ -7,10 +7,12 @@ from django.urls import reverse
 from billers.models import ApiKey, Biller, Partner
 from bills.models import Bill
 from customers.models import Customer
-from events.models import Event
+from events.models import Delivery, Event, WebhookEndpoint
 from ledger.models import Entry
 
 RECORDS = [Biller, Partner, ApiKey, Customer, Bill._meta.get_field("account").related_model, Bill, Entry, Event]
+RECORDS += [WebhookEndpoint, Delivery]
+READ_ONLY = [Entry, Event, WebhookEndpoint, Delivery]
 LISTED = [model for model in RECORDS if model not in {Biller, Partner}]
 
 
@@ -19,9 +21,13 @@ def address(model, page, *args):
 
 
 @pytest.fixture
-def everything(bill, biller):
+def everything(made, biller, request):
+    made(WebhookEndpoint.objects.register, url="https://hooks.example/")
+    request.getfixturevalue("bill")
     ApiKey.objects.issue(biller, label="ERP")
     Partner.objects.found(name="Corner Shops", reference="corner")
+    Event.objects.pick_up(biller)
+    made(Customer.objects.enrol, external_reference="waits")
 
 
 @pytest.mark.parametrize("model", RECORDS)
@@ -37,7 +43,7 @@ def test_every_record_opens(staff, everything, model):
     assert page.status_code == 200
 
 
-@pytest.mark.parametrize("model", [model for model in RECORDS if model not in {Entry, Event}])
+@pytest.mark.parametrize("model", [model for model in RECORDS if model not in READ_ONLY])
 def test_every_form_opens(staff, everything, model):
     assert staff.get(address(model, "add"), follow=True).status_code == 200
 
@@ -45,6 +51,12 @@ def test_every_form_opens(staff, everything, model):
 @pytest.mark.parametrize("model", LISTED)
 def test_every_list_is_empty_without_a_word_of_error_when_nothing_is_there(admin_client, db, model):
     assert admin_client.get(address(model, "changelist"), follow=True).status_code == 200
+
+
+@pytest.mark.parametrize("model", LISTED)
+def test_every_list_can_be_chosen_from(staff, everything, biller, model):
+    found = staff.get(address(model, "choices", biller.pk), {"term": "x"})
+    assert (found.status_code, set(found.json())) == (200, {"results", "pagination"})
 
 
 def test_the_index_and_the_staff_pages_open(staff, clerk):
@@ -67,7 +79,7 @@ def test_no_record_can_be_deleted(staff, everything, model):
     assert model._default_manager.filter(pk=record.pk).exists()
 
 
-@pytest.mark.parametrize("model", [Entry, Event])
+@pytest.mark.parametrize("model", READ_ONLY)
 def test_the_ledger_and_the_events_are_read_only(staff, everything, model):
     assert staff.get(address(model, "add"), follow=True).status_code == 403
     assert staff.post(address(model, "change", model._default_manager.first().pk), {"reason": "x"}).status_code == 403

@@ -3,9 +3,12 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +24,12 @@ from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PARTN
 
 # Granian's longest: a thread that ends takes its database connection with it.
 THREAD_IDLE_SECONDS = 600
+
+WORKERS = ("deliver_webhooks",)
+"""The commands that run beside the server."""
+
+SECONDS_TO_RESTART = 5
+SECONDS_TO_STOP = 20
 
 
 class Command(BaseCommand):
@@ -38,9 +47,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--threads", type=int, default=os.environ.get("WEB_THREADS") or 4, help="default $WEB_THREADS or 4"
         )
+        parser.add_argument("--no-background", action="store_true", help="do not run the workers beside the server")
         parser.add_argument("--no-demo", action="store_true", help="do not load the demo into an empty database")
 
-    def handle(self, *, host: str, port: int, workers: int, threads: int, no_demo: bool, **_options: Any) -> None:
+    def handle(
+        self, *, host: str, port: int, workers: int, threads: int, no_demo: bool, no_background: bool, **_options: Any
+    ) -> None:
         """Check what can go wrong first, prepare, and serve."""
         # Until granian sets its own, a polite end runs what stops the database; so does a closed terminal.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -75,7 +87,8 @@ class Command(BaseCommand):
                 signal.signal(signal.SIGHUP, server.signal_handler_interrupt)
             threading.Thread(target=self.announce, args=(host, port, with_demo), daemon=True).start()
 
-        server.serve()
+        with beside(() if no_background else WORKERS, self.stderr.write):
+            server.serve()
         self.stdout.write("Stopped.")
 
     def announce(self, host: str, port: int, with_demo: bool) -> None:
@@ -93,6 +106,41 @@ class Command(BaseCommand):
             lines += demo_lines(address)
         self.stdout.write("\n".join([*lines, "", "Ctrl-C stops it."]))
         self.stdout.flush()
+
+
+@contextmanager
+def beside(commands: Sequence[str], tell: Callable[[str], Any]) -> Iterator[None]:
+    """Run commands until the block ends; one that fails is told of and started again, and nothing else minds."""
+    ending = threading.Event()
+    keepers = [threading.Thread(target=keep_running, args=(command, ending, tell)) for command in commands]
+    for keeper in keepers:
+        keeper.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        for keeper in keepers:
+            keeper.join()
+
+
+def keep_running(command: str, ending: threading.Event, tell: Callable[[str], Any]) -> None:
+    """Run one command over and over; at the end ask it to stop, and kill it when it does not."""
+    line = [sys.executable, str(settings.BASE_DIR / "manage.py"), command, "--with-parent"]
+    while not ending.is_set():
+        # A session of its own: the terminal's Ctrl-C is for the server, which then sees to the rest.
+        worker = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
+        while worker.poll() is None and not ending.wait(0.2):
+            pass
+        if worker.poll() is None:
+            worker.terminate()
+            try:
+                worker.wait(SECONDS_TO_STOP)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+        elif not ending.is_set():
+            tell(f"{command} ended ({worker.returncode}); it is started again in {SECONDS_TO_RESTART} seconds.")
+            ending.wait(SECONDS_TO_RESTART)
 
 
 def obey_parent_alone() -> None:
