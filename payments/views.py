@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import orjson
@@ -9,7 +10,9 @@ from django.db import models
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from api import nodes
 from api.answers import json_response
+from api.operations import CREATE, Operation
 from api.partners import PartnerListViewSet, PartnerViewSet
 from api.problems import invalid_parameter
 from api.serializers import Shape
@@ -22,15 +25,60 @@ from core.text import is_reference
 from payments import looking_up
 from payments.filters import PartnerPaymentFilter, PaymentFilter
 from payments.models import Payment, Reference, is_id
-from payments.serializers import NewPayment, ObligationAnswer, PartnerPaymentAnswer, PaymentAnswer, Reverse, undone
+from payments.serializers import (
+    NewPayment,
+    ObligationAnswer,
+    PartnerPaymentAnswer,
+    PaymentAnswer,
+    Reverse,
+    UndoneAnswer,
+    undone,
+)
+
+OPERATIONS = {
+    "create": replace(
+        CREATE,
+        summary="Take a payment",
+        answers={201: "Taken.", 200: "The payment that this reference stands for already, which said the same."},
+        key_required=True,
+        versioned=False,
+        refuses={
+            404: ["obligation_not_found", "payer_not_found"],
+            409: ["bill_voided", "obligation_settled", "reference_reused", "payment_reversed"],
+            422: [
+                "obligation_not_payable",
+                "amount_below_minimum",
+                "amount_above_maximum",
+                "underpayment_not_allowed",
+                "overpayment_not_allowed",
+                "currency_mismatch",
+                "allocation_mismatch",
+            ],
+        },
+    ),
+    "retrieve": Operation("get", "Get one", {200: "The payment."}, versioned=False),
+    "reverse": Operation(
+        "reverse",
+        "Undo, whole",
+        {201: "Undone.", 200: "Undone before: the same reversal."},
+        shape="reverse_shape",
+        key_required=True,
+        versioned=False,
+        locates=False,
+    ),
+}
 
 
 class Collecting(Door):
     """What both sides share: taking a payment and undoing it, each once, however often it is asked."""
 
+    queryset = Payment.objects.all()
+    answers = {"reverse": UndoneAnswer}
     collection: ClassVar[str]
     create_shape: ClassVar[Shape] = NewPayment()
     reverse_shape: ClassVar[Shape] = Reverse()
+    key_means = "Our id, or the reference it was taken under"
+    operations = OPERATIONS
 
     @property
     def taker(self) -> Partner | None:
@@ -108,7 +156,6 @@ def _said(asked: Mapping[str, Any]) -> dict[str, Any]:
 class PaymentViewSet(Collecting, ListViewSet):
     """Payments as their biller sees them, and those that it takes itself."""
 
-    queryset = Payment.objects.all()
     collection = "/billing/payments"
     answer = PaymentAnswer
     filters = PaymentFilter
@@ -131,6 +178,16 @@ class PartnerPaymentViewSet(Collecting, PartnerListViewSet):
     collection = "/partner/payments"
     answer = PartnerPaymentAnswer
     filters = PartnerPaymentFilter
+    operations = {
+        **OPERATIONS,
+        "reverse": replace(
+            OPERATIONS["reverse"],
+            answers={
+                **OPERATIONS["reverse"].answers,
+                202: "Remembered: should the payment still come, it is refused.",
+            },
+        ),
+    }
     served = None
 
     @property
@@ -152,8 +209,28 @@ class ObligationViewSet(PartnerViewSet):
     """What a payer can pay now."""
 
     answer = ObligationAnswer
+    operations = {
+        "owed": Operation(
+            "list",
+            "What a payer can pay now, soonest due first",
+            {200: "What can be paid; empty where the payer is known and nothing is owed."},
+            versioned=False,
+            parameters=[
+                nodes.query("biller", nodes.TEXT, "The biller's reference.", required=True),
+                nodes.query("reference", nodes.TEXT, "A customer's, account's or bill's external reference."),
+                nodes.query(
+                    "payer_reference",
+                    {"type": "string", "pattern": "^[0-9]{2,12}$"},
+                    "Instead: what the biller gave the payer to type; its last digit is checked.",
+                ),
+                nodes.query("phone", nodes.TEXT, "Instead: the customer's telephone number, E.164."),
+            ],
+            refuses={404: ["biller_not_found", "payer_not_found"], 422: ["reference_check_digit"]},
+            envelope=nodes.all_of,
+        ),
+    }
 
-    def list(self, request: Request) -> HttpResponse:
+    def owed(self, request: Request) -> HttpResponse:
         """Answer what is owed under a reference, a payer reference or a telephone number of one biller."""
         asked = self.asked("biller", *looking_up.BY)
         named = [name for name in looking_up.BY if name in asked]
