@@ -30,7 +30,7 @@ WORKERS = ("deliver_webhooks",)
 """The commands that run beside the server."""
 
 SECONDS_TO_RESTART = 5
-SECONDS_TO_STOP = 20
+SECONDS_TO_STOP = 3
 
 
 class Command(BaseCommand):
