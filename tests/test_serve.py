@@ -65,7 +65,9 @@ def answers(port):
 
 def workers_of(server):
     """Return the ids of the delivery workers that the server has started."""
-    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
     return [int(pid) for pid, parent, command in rows if int(parent) == server.pid and "deliver_webhooks" in command]
 

@@ -588,13 +588,17 @@ def test_a_signal_ends_the_worker_politely(api, receiver, registered, environmen
     assert (running.returncode, told) == (0, "numbered: 1, delivered: 1, failed: 0, given up: 0\n")
 
 
-def test_a_worker_ends_with_the_process_that_started_it(environment, db):
-    starter = f"import subprocess, sys; subprocess.Popen({[sys.executable, 'manage.py', 'deliver_webhooks', '--with-parent']!r}); sys.stdin.read()"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", starter], cwd=settings.BASE_DIR, env=environment, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    time.sleep(2)
-    parent.kill()
+STARTER = """
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "manage.py", "deliver_webhooks", "--with-parent", str(os.getpid())])
+time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("lives", [0, 2])
+def test_a_worker_ends_with_the_process_that_started_it_however_early(environment, db, lives):
+    starter = [sys.executable, "-c", STARTER, str(lives)]
+    parent = subprocess.Popen(starter, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, text=True)
     # The worker holds the other end of the pipe until it is gone.
     assert parent.stdout.read() == "numbered: 0, delivered: 0, failed: 0, given up: 0\n"
+    parent.wait()

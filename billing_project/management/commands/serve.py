@@ -118,7 +118,7 @@ def beside(commands: Sequence[str], tell: Callable[[str], Any]) -> Iterator[None
 
 def keep_running(command: str, ending: threading.Event, tell: Callable[[str], Any]) -> None:
     """Run one command over and over; at the end ask it to stop, and kill it when it does not."""
-    line = [sys.executable, str(settings.BASE_DIR / "manage.py"), command, "--with-parent"]
+    line = [sys.executable, str(settings.BASE_DIR / "manage.py"), command, "--with-parent", str(os.getpid())]
     while not ending.is_set():
         # A session of its own: the terminal's Ctrl-C is for the server, which then sees to the rest.
         worker = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
