@@ -66,7 +66,7 @@ class SeenToAdmin(ReadOnlyAdmin):
 
     def may_see_to(self, request: HttpRequest) -> bool:
         """Tell whether this member of staff may do more than read."""
-        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")  # type: ignore[union-attr]
+        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
     def shown(self, request: HttpRequest, object_id: str | None) -> Any:
         """Return the record whose page is shown, or None on a list."""
@@ -142,7 +142,7 @@ class WebhookEndpointAdmin(SeenToAdmin):
             done="The endpoint is disabled.",
         )
 
-    def _turned(self, request: HttpRequest, object_id: str, *, enabled: bool, **words: str) -> HttpResponse:
+    def _turned(self, request: HttpRequest, object_id: str, *, enabled: bool, **words: Any) -> HttpResponse:
         endpoint = self.found(request, object_id)
 
         def turn(act: Act, reason: str, versions: set[int] | None) -> WebhookEndpoint:

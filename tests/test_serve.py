@@ -50,7 +50,7 @@ def serving():
 def wait_for(what, seconds):
     until = time.monotonic() + seconds
     while not (found := what()):
-        assert time.monotonic() < until
+        assert time.monotonic() < until, what
         time.sleep(0.1)
     return found
 
