@@ -68,29 +68,9 @@ def problem_schema() -> Node:
 
 def answered(field: Any, nested: Any) -> Node:
     """Return the schema of a value of an answer."""
-    match field:
-        case serializers.Serializer():
-            return dict(nested(field))
-        case serializers.IntegerField():
-            least = -MAX_AMOUNT if field.min_value is None else field.min_value
-            most = MAX_AMOUNT if field.max_value is None else field.max_value
-            schema: Node = {"type": "integer", "format": "int64", "minimum": least, "maximum": most}
-        case serializers.BooleanField():
-            schema = {"type": "boolean"}
-        case serializers.DateTimeField():
-            schema = {"type": "string", "format": "date-time"}
-        case serializers.DateField():
-            schema = {"type": "string", "format": "date"}
-        case serializers.DictField():
-            schema = {"type": "object", "additionalProperties": TEXT}
-        case serializers.ChoiceField():
-            schema = {"type": "string", "enum": list(field.choices)}
-        case serializers.ListField():
-            schema = {"type": "array", "items": answered(field.child, nested)}
-        case serializers.JSONField():
-            schema = {"type": "object", "additionalProperties": True}
-        case _:
-            schema = {"type": "string"} | ({"maxLength": field.max_length} if field.max_length else {})
+    if isinstance(field, serializers.Serializer):
+        return dict(nested(field))
+    schema = _of_kind(field, nested)
     if field.help_text:
         schema["description"] = str(field.help_text)
     if field.allow_null:
@@ -98,6 +78,27 @@ def answered(field: Any, nested: Any) -> Node:
         if "enum" in schema:
             schema["enum"] = [*schema["enum"], None]
     return schema
+
+
+def _of_kind(field: Any, nested: Any) -> Node:
+    kinds: dict[type, Node] = {
+        serializers.BooleanField: {"type": "boolean"},
+        serializers.DateTimeField: {"type": "string", "format": "date-time"},
+        serializers.DateField: {"type": "string", "format": "date"},
+        serializers.DictField: {"type": "object", "additionalProperties": TEXT},
+        serializers.JSONField: {"type": "object", "additionalProperties": True},
+    }
+    match field:
+        case serializers.IntegerField():
+            least = -MAX_AMOUNT if field.min_value is None else field.min_value
+            most = MAX_AMOUNT if field.max_value is None else field.max_value
+            return {"type": "integer", "format": "int64", "minimum": least, "maximum": most}
+        case serializers.ChoiceField():
+            return {"type": "string", "enum": list(field.choices)}
+        case serializers.ListField():
+            return {"type": "array", "items": answered(field.child, nested)}
+    plain = {"type": "string"} | ({"maxLength": field.max_length} if getattr(field, "max_length", None) else {})
+    return next((dict(schema) for kind, schema in kinds.items() if isinstance(field, kind)), plain)
 
 
 def sent(field: Any) -> Node:

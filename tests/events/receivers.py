@@ -61,8 +61,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
 
-    do_GET = do_POST
-
     def log_message(self, *args):
         """Keep quiet."""
 

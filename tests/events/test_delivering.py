@@ -1,4 +1,4 @@
-"""Events reach the endpoints that want them, signed, at least once, and nobody waits for another: contract, section 5."""
+"""Events reach the endpoints that want them, signed, at least once: contract, section 5."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_a_receiver_with_another_secret_does_not_believe_it(api, receiver, regis
     drained()
     with pytest.raises(WebhookVerificationError):
         receiver.verified(WebhookSecret.invent())
-    [(path, headers, body)] = receiver.arrived
+    [(_, headers, body)] = receiver.arrived
     with pytest.raises(WebhookVerificationError):
         Webhook(WebhookSecret.objects.get().secret).verify(body.replace(b"C", b"D"), headers)
 
@@ -150,7 +150,7 @@ def test_410_disables_the_endpoint_at_once_and_says_so(api, receiver, registered
     assert (shown.json()["enabled"], shown.json()["disabled_reason"]) == (False, "gone")
     assert shown.headers["ETag"] == '"2"'
     assert sorted(delivery["state"] for delivery in deliveries(api)) == ["given_up", "pending"]
-    [enabled, disabled] = apps.get_model("events", "WebhookEndpointHistory").objects.order_by("pgh_id")
+    [_, disabled] = apps.get_model("events", "WebhookEndpointHistory").objects.order_by("pgh_id")
     assert disabled.pgh_context == {"actor": "worker:webhooks", "reason": "It answered 410."}
     api.patch(f"/billing/webhook_endpoints/{one['id']}", {"enabled": True})
     receiver.answer = lambda request: 200

@@ -89,7 +89,7 @@ MALFORMED = [
     "https://hooks.exämple/",
     "https://127.0.0.1%2f@hooks.example/",
     "https://%31%32%37.0.0.1/",
-    "https://１２７.0.0.1/",
+    "https://\uff11\uff12\uff17.0.0.1/",
     "https://①②⑦.0.0.1/",
     "https://127.1/",
     "https://127.0.1/",
