@@ -302,7 +302,8 @@ _LEASE = """
 """
 _WRITE_DOWN = """
     UPDATE events_delivery AS delivery SET state = %(state)s::text,
-        due_at = statement_timestamp() + make_interval(secs => %(gap)s), attempts = attempts + 1, begun_at = COALESCE(begun_at, %(begun_at)s), last_attempt_at = statement_timestamp(),
+        due_at = statement_timestamp() + make_interval(secs => %(gap)s), attempts = attempts + 1,
+        begun_at = COALESCE(begun_at, %(begun_at)s), last_attempt_at = statement_timestamp(),
         last_status = %(status)s, last_error = %(error)s
     WHERE biller_id = %(biller)s AND id = %(delivery)s AND state = 'pending'
         AND (attempts = %(attempts)s OR %(state)s::text = 'delivered')

@@ -564,6 +564,32 @@ def test_a_worker_that_is_killed_at_any_moment_loses_nothing(api, receiving, reg
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
 
 
+@pytest.mark.parametrize("moment", ["connected", "asked"])
+def test_a_worker_that_is_killed_with_an_event_in_its_hands_sends_it_again(
+    api, receiver, registered, environment, moment
+):
+    registered(receiver.url)
+    enrol(api, "C")
+    running = []
+
+    def kill(*_):
+        if running:
+            running.pop().kill()
+            time.sleep(0.2)
+        return 200
+
+    setattr(receiver, "greet" if moment == "connected" else "answer", kill)
+    first = worker(environment)
+    running.append(first)
+    assert first.wait(30) == -signal.SIGKILL
+    assert receiver.sequences == ([] if moment == "connected" else [1])
+    assert json.loads(worker(environment, "--once", "--json").communicate()[0])["delivered"] == 0  # leased
+    time.sleep(2.1)
+    assert json.loads(worker(environment, "--once", "--json").communicate()[0])["delivered"] == 1
+    assert receiver.sequences == ([1] if moment == "connected" else [1, 1])
+    assert Delivery.objects.get().state == "delivered"
+
+
 def unnumbered():
     return Event.objects.filter(sequence=None).exists()
 

@@ -1,10 +1,11 @@
 """Webhook endpoints and the delivery log over the API: contract, section 5."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.apps import apps
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -176,6 +177,21 @@ def test_a_biller_has_so_many_enabled_endpoints_and_no_more(api, api_for, other)
     api.patch(f"{PATH}/{made[0].json()['id']}", {"enabled": False})
     assert api.patch(path, {"enabled": True}).status_code == 200
     assert api_for(other).post(PATH, {"url": URL}).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_only_as_many_as_there_is_room_for_are_registered(api, biller):
+    WebhookEndpoint.objects.bulk_create(WebhookEndpoint(biller=biller, url=URL) for _ in range(MOST_ENDPOINTS - 1))
+
+    def register(_):
+        try:
+            return api.post(PATH, {"url": URL}).status_code
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sorted(threads.map(register, range(8))) == [201] + [422] * 7
+    assert WebhookEndpoint.objects.enabled().count() == MOST_ENDPOINTS
 
 
 def test_endpoints_are_listed_newest_first_and_by_whether_they_are_enabled(api):
