@@ -92,6 +92,7 @@ def _doubts(model: type[Obligation]) -> dict[str, str]:
 
 
 def rows(statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return what a statement of a proof finds."""
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())

@@ -209,7 +209,7 @@ class Payment(Tenanted):
             models.CheckConstraint(
                 condition=Q(external_reference__regex=f"^{REFERENCE}$"),
                 name="payment_external_reference_well_formed",
-                violation_error_message="A payment's reference is 1 to 64 letters, digits, dots, hyphens and underscores.",
+                violation_error_message="A payment's reference is 1 to 64 letters, digits, dots, hyphens, underscores.",
             ),
         ]
         indexes = [
