@@ -28,6 +28,8 @@ HEADERS: dict[str, Node] = {
     "Next-Cursor": {"description": "The cursor of the next page.", "schema": TEXT},
     "Prev-Cursor": {"description": "The cursor of the previous page.", "schema": TEXT},
     "Link": {"description": "The neighbouring pages (RFC 8288).", "schema": TEXT},
+    "Vary": {"description": "The form depends on what is accepted.", "schema": {"const": "Accept"}},
+    "Content-Disposition": {"description": "A name to save a table under.", "schema": TEXT},
     "Allow": {"description": "The methods that are offered.", "schema": TEXT},
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
