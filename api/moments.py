@@ -5,13 +5,8 @@ from datetime import UTC, date, datetime
 
 from django.utils.dateparse import parse_datetime
 
-from api import nodes
 from api.problems import invalid_parameter
 from core.days import EARLIEST, INSTANT, LATEST, ends
-
-_WHEN = "How it stood at that moment"
-AS_OF_MOMENT = nodes.query("as_of", {"type": "string", "format": "date-time"}, f"{_WHEN}.")
-AS_OF_DAY = nodes.query("as_of", nodes.TEXT, f"{_WHEN}, ISO 8601, or at the end of that day in the biller's time zone.")
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 

@@ -9,6 +9,9 @@ from api.cursors import DEFAULT_LIMIT, MAX_LIMIT
 from api.nodes import Node
 
 LIMIT = nodes.query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT})
+_THEN = "How it stood at that moment"
+AS_OF_MOMENT = nodes.query("as_of", {"type": "string", "format": "date-time"}, f"{_THEN}.")
+AS_OF = nodes.query("as_of", nodes.TEXT, f"{_THEN}, ISO 8601, or at the end of that day in the biller's time zone.")
 
 
 @dataclass(frozen=True)

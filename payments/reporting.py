@@ -14,8 +14,8 @@ from rest_framework.request import Request
 
 from api import nodes
 from api.answers import Answer, PartnerAnswer, json_response
-from api.moments import AS_OF_DAY, AS_OF_MOMENT, day_of, moment_of
-from api.operations import Operation
+from api.moments import day_of, moment_of
+from api.operations import AS_OF, AS_OF_MOMENT, Operation
 from api.partners import PartnerViewSet
 from api.problems import invalid_parameter
 from api.tables import JSON_OR_CSV, either, table_response, wants_table
@@ -237,7 +237,7 @@ class ReportViewSet(TenantViewSet):
                     style="form",
                     explode=False,
                 ),
-                AS_OF_DAY,
+                AS_OF,
             ],
         ),
     }

@@ -42,9 +42,7 @@ def undo(till):
     count = iter(range(10**6))
 
     def undone(key, reason="Wrong payer"):
-        return till.post(
-            f"/partner/payments/{key}/reverse", {"reason": reason}, Idempotency_Key=f"undo-{next(count)}"
-        )
+        return till.post(f"/partner/payments/{key}/reverse", {"reason": reason}, Idempotency_Key=f"undo-{next(count)}")
 
     return undone
 
