@@ -9,20 +9,32 @@ from django.db import models
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from accounts.models import Account
 from api.answers import json_response
 from api.partners import PartnerListViewSet, PartnerViewSet
 from api.problems import invalid_parameter
 from api.serializers import Shape
-from api.views import Door, ListViewSet
+from api.views import Door, ListViewSet, TenantViewSet
 from billers.acts import Act
 from billers.models import Biller, Partner
-from core.refusals import absent
+from bills.models import Bill
+from core.refusals import Missing, absent
 from core.statements import Row, read
 from core.text import is_reference
+from customers.models import Customer
 from payments import looking_up
 from payments.filters import PartnerPaymentFilter, PaymentFilter
-from payments.models import Payment, Reference, is_id
-from payments.serializers import NewPayment, ObligationAnswer, PartnerPaymentAnswer, PaymentAnswer, Reverse, undone
+from payments.models import PayerReference, Payment, Reference, is_id
+from payments.serializers import (
+    MakePayerReference,
+    NewPayment,
+    ObligationAnswer,
+    PartnerPaymentAnswer,
+    PayerReferenceAnswer,
+    PaymentAnswer,
+    Reverse,
+    undone,
+)
 
 
 class Collecting(Door):
@@ -163,3 +175,61 @@ class ObligationViewSet(PartnerViewSet):
             raise invalid_parameter("reference", f"Send one of {', '.join(looking_up.BY)}.")
         owed = looking_up.owed(self.partner, asked["biller"], named[0], asked[named[0]])
         return json_response({"data": [ObligationAnswer.told(row) for row in owed]})
+
+
+class PayerReferenceViewSet(TenantViewSet):
+    """What a payer types for a record of the biller: asked for, and made on request."""
+
+    answer = PayerReferenceAnswer
+    make_shape: ClassVar[Shape] = MakePayerReference()
+
+    def payer_reference(self, request: Request, key: str) -> HttpResponse:
+        """Answer the payer reference, where one has been made."""
+        self.asked()
+        obligation = self._obligation(key)
+        known = PayerReference.objects.of(self.biller.pk, obligation)
+        if known is None:
+            kind = self.queryset.model.kind
+            raise Missing.because("payer_reference_not_found", f"The {kind} “{key}” has no payer reference yet.")
+        return self._shown(known)
+
+    def make_payer_reference(self, request: Request, key: str) -> HttpResponse:
+        """Make the payer reference; one that is there already is answered as it is."""
+        self.asked()
+        self.make_shape.run_validation(self.body(required=False))
+
+        def made(act: Act) -> HttpResponse:
+            given, is_new = PayerReference.objects.give(act, self._obligation(key))
+            return self._shown(given, 201 if is_new else 200)
+
+        return self.once(self.biller, made)
+
+    def _obligation(self, key: str) -> str:
+        """Return the id of the record that the path names."""
+        model = self.queryset.model
+        rows = model.objects
+        for row in rows.values_of(self.biller.pk, key, ("id",)) if rows.nameable(key) else ():
+            return str(row["id"])
+        raise absent(model, key)
+
+    def _shown(self, given: PayerReference, status: int = 200) -> HttpResponse:
+        row = self.answer.row_of(given)
+        return json_response(self.answer.told(row, self.biller, self.biller.today()), status)
+
+
+class CustomerReferenceViewSet(PayerReferenceViewSet):
+    """Payer references of customers."""
+
+    queryset = Customer.objects.all()
+
+
+class AccountReferenceViewSet(PayerReferenceViewSet):
+    """Payer references of accounts."""
+
+    queryset = Account.objects.all()
+
+
+class BillReferenceViewSet(PayerReferenceViewSet):
+    """Payer references of bills."""
+
+    queryset = Bill.objects.all()
