@@ -26,6 +26,9 @@ from payments import collecting, payer_references
 REFERENCE = r"[A-Za-z0-9._-]{1,64}"
 """What an external reference of a payment looks like."""
 
+MOST_TOLD = 1000
+"""How many payments, or records that hang on one, are looked through to tell the payments of a payer."""
+
 
 def is_id(key: str) -> bool:
     """Tell whether `key` looks like an id of ours of a payment."""
@@ -44,7 +47,7 @@ class Method(models.TextChoices):
 
 
 class PaymentQuerySet(TenantQuerySet):
-    """Words: of_partner, own, named. Verbs: collect, undo."""
+    """Words: of_partner, own, named, of. Verbs: collect, undo, undo_for_taker."""
 
     def collect(
         self, act: Act, fingerprint: bytes, *, partner: Partner | None = None, **asked: Any
@@ -102,6 +105,25 @@ class PaymentQuerySet(TenantQuerySet):
             if payment is None:
                 raise Missing.because("payment_not_found", f"There is no payment “{key}” that you took.")
             Reference.objects.held(payment.scope_id, payment.external_reference)
+        return self._undone_once(act, payment, reason)
+
+    def undo_for_taker(self, act: Act, payment_id: str, reason: str) -> tuple["Reversal", bool]:
+        """Undo a payment in place of whoever took it, a partner too; return its reversal and whether it is new.
+
+        This is for the biller's staff: over the API, who took a payment undoes it. A partner's payment counts as
+        reversed on the partner's side as well, as if the partner had reversed it.
+
+        Raises:
+            Missing: the biller was paid no such payment.
+        """
+        payment = self.for_biller(act.biller).filter(pk=payment_id).first()
+        if payment is None:
+            raise Missing.because("payment_not_found", f"There is no payment “{payment_id}”.")
+        Reference.objects.held(payment.scope_id, payment.external_reference)
+        return self._undone_once(act, payment, reason)
+
+    def _undone_once(self, act: Act, payment: "Payment", reason: str) -> tuple["Reversal", bool]:
+        """Undo a payment whose reference is held, unless that has been done."""
         if known := payment.reversal:
             return known, False
         act.serve(payment.biller)
@@ -156,6 +178,20 @@ class PaymentQuerySet(TenantQuerySet):
     def own(self) -> "PaymentQuerySet":
         """Return what the billers took themselves."""
         return self.filter(partner_id=None)
+
+    def of(self, biller_id: str, obligation_id: str) -> "PaymentQuerySet":
+        """Return the newest payments of a biller's customer, account or bill, and of what hangs on it."""
+        about, kind = [obligation_id], collecting.kind_of(obligation_id)
+        for model in (Account, Bill):
+            if kind in {field.name for field in model._meta.fields}:
+                held = model.objects.for_biller(biller_id).filter(**{f"{kind}_id": obligation_id})
+                about += held.order_by("-created_at", "-pk").values_list("pk", flat=True)[:MOST_TOLD]
+        paid = Entry.objects.for_biller(biller_id).filter(
+            obligation_id__in=[uuid_of(key) for key in about], kind=Kind.PAYMENT
+        )
+        # Found first and sorted then: asked at once, the planner may walk all of the biller's payments.
+        newest = paid.order_by("-created_at", "-pk").values("payment_id")[:MOST_TOLD]
+        return self.for_biller(biller_id).filter(pk__in=newest)
 
     def named(self, key: str) -> "PaymentQuerySet":
         """Return the payments that `key` names, by our id or by the taker's reference."""

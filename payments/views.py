@@ -1,10 +1,7 @@
 """How billers and partners ask about payments, and take and undo them."""
 
-import hashlib
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import orjson
 from django.db import models
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -22,7 +19,7 @@ from core.refusals import Missing, absent
 from core.statements import Row, read
 from core.text import is_reference
 from customers.models import Customer
-from payments import looking_up
+from payments import collecting, looking_up
 from payments.filters import PartnerPaymentFilter, PaymentFilter
 from payments.models import PayerReference, Payment, Reference, is_id
 from payments.serializers import (
@@ -68,7 +65,7 @@ class Collecting(Door):
         asked = self.create_shape.run_validation(self.body())
         if asked.get("allocations") == "oldest_first":
             del asked["allocations"]
-        fingerprint = hashlib.sha256(orjson.dumps(_said(asked), option=orjson.OPT_SORT_KEYS)).digest()
+        fingerprint = collecting.fingerprint_of(asked)
 
         def taken(act: Act) -> HttpResponse:
             payment, is_new = Payment.objects.collect(act, fingerprint, partner=self.taker, **asked)
@@ -110,11 +107,6 @@ class Collecting(Door):
     def _nameable(self, key: str) -> None:
         if not is_reference(key):
             raise absent(Payment, key)
-
-
-def _said(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a payment says, in one form for everything that means the same."""
-    return {name: value for name, value in asked.items() if value not in (None, {})}
 
 
 class PaymentViewSet(Collecting, ListViewSet):
