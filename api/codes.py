@@ -41,6 +41,13 @@ OWN = {
     "invalid_url": "The value is no https URL that a webhook can go to.",
     "url_not_public": "The URL's host is not on the public internet.",
     "invalid_event_types": "Event types are known ones, each once, or “*” alone for all.",
+    "blank": "The text is empty.",
+    "empty": "The list is empty.",
+    "too_many": "The list is longer than is allowed.",
+    "invalid_choice": "The value is none of the words there are.",
+    "invalid_time": "The value is no ISO 8601 time with its offset.",
+    "card_number": "The text looks like the number of a payment card, which must not be kept.",
+    "ambiguous_payment": "A payment names one obligation, or lists allocations, or names a payer: one of these.",
     "customer_given_twice": "The customer stands both beside the account and in it.",
     # Keys
     "api_key_required": "The request carries no API key.",
@@ -67,6 +74,22 @@ OWN = {
     "delivery_not_found": "There is no such delivery.",
     "too_many_webhook_endpoints": "A biller has at most 20 enabled webhook endpoints.",
     "webhook_endpoint_disabled": "The webhook endpoint is disabled, so nothing is delivered to it.",
+    # Payments
+    "payment_not_found": "There is no such payment.",
+    "payer_not_found": "Nobody is known by this.",
+    "biller_not_found": "There is no such biller, or the partner does not collect for it.",
+    "obligation_not_found": "There is no such bill, account or customer of a biller that is collected for.",
+    "obligation_settled": "Nothing is owed on it any more.",
+    "obligation_not_payable": "It carries no balance that could be paid.",
+    "reference_reused": "The reference stands for another payment; `existing_id` says which.",
+    "payment_reversed": "The reference was reversed before its payment came.",
+    "amount_below_minimum": "The amount is below the least that is taken.",
+    "amount_above_maximum": "The amount is above the most that is taken.",
+    "underpayment_not_allowed": "Less than what is owed is not taken.",
+    "overpayment_not_allowed": "More than what is owed is not taken.",
+    "currency_mismatch": "It is owed in another currency.",
+    "allocation_mismatch": "The allocations do not come to the amount, or name an obligation twice.",
+    "reference_check_digit": "The payer reference is mistyped.",
     # Us
     "unavailable": "The service cannot answer now; repeat the request with the same Idempotency-Key.",
     "internal_error": "Something broke on our side.",
@@ -78,9 +101,13 @@ _UNTOLD = ("_external_reference_taken", "_of_biller", "_of_customer", "_biller_f
 """What ends the names of rules that a caller meets under another code, or not at all."""
 
 
+_NAMED_OTHERWISE = {"bill": ("amount_paid_",)}
+"""How else the names of a kind's rules begin."""
+
+
 def rules_of(kinds: Iterable[str]) -> list[str]:
     """Return the codes of the rules that the database holds for these kinds of record."""
-    starts = tuple(f"{kind}_" for kind in kinds)
+    starts = tuple(start for kind in kinds for start in (f"{kind}_", *_NAMED_OTHERWISE.get(kind, ())))
     return sorted(code for code in named() if code.startswith(starts) and not code.endswith(_UNTOLD))
 
 

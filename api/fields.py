@@ -24,6 +24,11 @@ _METADATA_VALUE_LENGTH = 500
 class Field(serializers.Field):
     """A value that is answered as it is kept."""
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What the OpenAPI document says of it."""
+        raise NotImplementedError
+
     def to_representation(self, value: Any) -> Any:
         return value
 
@@ -41,6 +46,10 @@ class Text(Field):
         self.max_length = max_length
         self.blank = blank
         super().__init__(**options)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", **({} if self.blank else {"minLength": 1}), "maxLength": self.max_length}
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -61,6 +70,10 @@ class PaymentReference(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=64, **options)
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{self.pattern}$"}
+
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
         if not re.fullmatch(self.pattern, text, re.ASCII):
@@ -77,6 +90,10 @@ class Choice(Field):
         self.words = tuple(words)
         super().__init__(**options)
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.words)}
+
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str) or data not in self.words:
             self.fail("invalid_choice", words=", ".join(self.words))
@@ -87,6 +104,10 @@ class Moment(Field):
     """A time, ISO 8601 with its offset."""
 
     default_error_messages = {"invalid_time": "Send a time with its offset, such as 2026-11-24T10:00:00Z."}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date-time"}
 
     def to_internal_value(self, data: Any) -> datetime:
         if not isinstance(data, str) or not _MOMENT.match(data):
@@ -107,6 +128,10 @@ class Reference(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=REFERENCE_LENGTH, **options)
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {**super().schema, "minLength": 1}
+
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
         if not is_reference(text):
@@ -122,6 +147,10 @@ class Email(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=254, **options)
         self._check = serializers.EmailField().run_validators
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {**super().schema, "format": "email"}
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
@@ -140,6 +169,10 @@ class Phone(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=16, **options)
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\+[1-9][0-9]{1,14}$", "description": "E.164"}
+
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
         if not _E164.match(text):
@@ -151,6 +184,10 @@ class Currency(Field):
     """An ISO 4217 code in upper case, of a currency with a minor unit."""
 
     default_error_messages = {"invalid_currency": "Send an ISO 4217 code in upper case, such as ZAR."}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217"}
 
     def to_internal_value(self, data: Any) -> str:
         if not is_currency(data):
@@ -170,6 +207,10 @@ class Amount(Field):
         self.least, self.most = least, most
         super().__init__(**options)
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "format": "int64", "minimum": self.least, "maximum": self.most}
+
     def to_internal_value(self, data: Any) -> int:
         if type(data) is not int:
             self.fail("invalid_type")
@@ -182,6 +223,10 @@ class Day(Field):
     """A calendar date, YYYY-MM-DD."""
 
     default_error_messages = {"invalid_date": "Send a date as YYYY-MM-DD."}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date"}
 
     def to_internal_value(self, data: Any) -> date:
         if not isinstance(data, str) or not _DATE.match(data):
@@ -196,6 +241,10 @@ class Flag(Field):
     """true or false."""
 
     default_error_messages = {"invalid_type": "Send true or false."}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
@@ -218,6 +267,16 @@ class Metadata(Field):
         self.merges = merges
         self.cards = cards
         super().__init__(**options)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        kept = {"type": ["string", "null"] if self.merges else "string", "maxLength": _METADATA_VALUE_LENGTH}
+        return {
+            "type": "object",
+            **({} if self.merges else {"maxProperties": _METADATA_KEYS}),
+            "propertyNames": {"minLength": 1, "maxLength": _METADATA_KEY_LENGTH},
+            "additionalProperties": kept,
+        }
 
     def to_internal_value(self, data: Any) -> dict[str, str | None]:
         if not isinstance(data, dict):

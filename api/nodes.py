@@ -1,10 +1,10 @@
 """What the OpenAPI document says of values, headers and problems: plain JSON Schema, without a view."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rest_framework import serializers
 
-from api import fields
 from api.answers import Answer
 from api.codes import OWN, codes
 from api.filters import AmountFilter, CurrencyFilter, DayFilter, FlagFilter, MomentFilter
@@ -68,29 +68,13 @@ def problem_schema() -> Node:
 
 def answered(field: Any, nested: Any) -> Node:
     """Return the schema of a value of an answer."""
-    match field:
-        case serializers.Serializer():
-            return dict(nested(field))
-        case serializers.IntegerField():
-            least = -MAX_AMOUNT if field.min_value is None else field.min_value
-            most = MAX_AMOUNT if field.max_value is None else field.max_value
-            schema: Node = {"type": "integer", "format": "int64", "minimum": least, "maximum": most}
-        case serializers.BooleanField():
-            schema = {"type": "boolean"}
-        case serializers.DateTimeField() | serializers.DateField():
-            schema = {"type": "string", "format": "date" if isinstance(field, serializers.DateField) else "date-time"}
-        case serializers.ListField():
-            schema = {"type": "array", "items": answered(field.child, nested)}
-        case serializers.DictField():
-            schema = {"type": "object", "additionalProperties": TEXT}
-        case serializers.ChoiceField():
-            schema = {"type": "string", "enum": list(field.choices)}
-        case serializers.ListField():
-            schema = {"type": "array", "items": answered(field.child, nested)}
-        case serializers.JSONField():
-            schema = {"type": "object", "additionalProperties": True}
-        case _:
-            schema = {"type": "string"} | ({"maxLength": field.max_length} if field.max_length else {})
+    if isinstance(field, serializers.Serializer):
+        return dict(nested(field))
+    if isinstance(field, serializers.ListField | serializers.ListSerializer):
+        schema: Node = {"type": "array", "items": answered(field.child, nested)}
+    else:
+        kinds = [kind for kind in type(field).__mro__ if kind in _ANSWERED]
+        schema = dict(_ANSWERED[kinds[0]](field)) if kinds else dict(TEXT)
     if field.help_text:
         schema["description"] = str(field.help_text)
     if field.allow_null:
@@ -100,32 +84,23 @@ def answered(field: Any, nested: Any) -> Node:
     return schema
 
 
-def sent(field: Any) -> Node:
-    """Return the schema of a value that a body may hold."""
-    if isinstance(field, fields.Amount):
-        return {"type": "integer", "format": "int64", "minimum": field.least, "maximum": field.most}
-    if isinstance(field, fields.Metadata):
-        kept = {"type": ["string", "null"] if field.merges else "string", "maxLength": 500}
-        most = {} if field.merges else {"maxProperties": 10}
-        return {
-            "type": "object",
-            **most,
-            "propertyNames": {"minLength": 1, "maxLength": 40},
-            "additionalProperties": kept,
-        }
-    if (told := getattr(field, "schema", None)) is not None:
-        return dict(told)
-    simple: dict[type, Node] = {
-        fields.Flag: {"type": "boolean"},
-        fields.Day: {"type": "string", "format": "date"},
-        fields.Currency: {"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217"},
-        fields.Email: {"type": "string", "format": "email", "maxLength": 254},
-        fields.Phone: {"type": "string", "pattern": r"^\+[1-9][0-9]{1,14}$", "description": "E.164"},
-    }
-    if type(field) in simple:
-        return dict(simple[type(field)])
-    least = {"minLength": 1} if isinstance(field, fields.Reference) else {}
-    return {"type": "string", **least, "maxLength": field.max_length}
+def _integer(field: Any) -> Node:
+    least = -MAX_AMOUNT if field.min_value is None else field.min_value
+    most = MAX_AMOUNT if field.max_value is None else field.max_value
+    return {"type": "integer", "format": "int64", "minimum": least, "maximum": most}
+
+
+_ANSWERED: dict[type, Callable[[Any], Node]] = {
+    serializers.IntegerField: _integer,
+    serializers.BooleanField: lambda _: {"type": "boolean"},
+    serializers.DateTimeField: lambda _: {"type": "string", "format": "date-time"},
+    serializers.DateField: lambda _: {"type": "string", "format": "date"},
+    serializers.DictField: lambda _: {"type": "object", "additionalProperties": TEXT},
+    serializers.ChoiceField: lambda field: {"type": "string", "enum": list(field.choices)},
+    serializers.JSONField: lambda _: {"type": "object", "additionalProperties": True},
+    serializers.CharField: lambda field: TEXT | ({"maxLength": field.max_length} if field.max_length else {}),
+}
+"""How each kind of value of an answer is described."""
 
 
 def asked(one: Any) -> Node:
@@ -171,6 +146,16 @@ def page_of(schema: Node) -> Node:
         "type": "object",
         "required": ["data", "next_cursor", "previous_cursor"],
         "properties": {"data": {"type": "array", "items": schema}, "next_cursor": cursor, "previous_cursor": cursor},
+        "additionalProperties": False,
+    }
+
+
+def all_of(schema: Node) -> Node:
+    """Return the envelope of rows that are all there are."""
+    return {
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"type": "array", "items": schema}},
         "additionalProperties": False,
     }
 

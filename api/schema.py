@@ -9,44 +9,14 @@ from rest_framework import serializers
 
 from api import fields, nodes
 from api.codes import RECORDS, rules_of
-from api.cursors import DEFAULT_LIMIT, MAX_LIMIT
 from api.examples import examples_of
 from api.nodes import TEXT, Node
+from api.operations import LIMIT, Operation, of
 from billers.tenancy import Record
 from core.refusals import is_conflict, named
 from core.rules import Rule
 
-ACTIONS = {
-    "list": ("list", "List"),
-    "create": ("create", "Create"),
-    "retrieve": ("get", "Get one by id or external reference"),
-    "partial_update": ("update", "Change the fields that are sent"),
-    "upsert": ("put", "Create or update by external reference"),
-    "void": ("void", "Void for good"),
-    "feed": ("feed", "What happened after a sequence, in order"),
-    "rotate": ("rotate", "Change the secret"),
-    "redeliver": ("redeliver", "Deliver once more"),
-}
-SHAPES = {
-    "create": "create_shape",
-    "upsert": "put_shape",
-    "partial_update": "patch_shape",
-    "void": "void_shape",
-    "rotate": "rotate_shape",
-    "redeliver": "redeliver_shape",
-}
-BODILESS = {"void", "rotate", "redeliver"}
-"""What may be said without a body."""
-REFUSED: dict[tuple[str, str], dict[int, list[str]]] = {
-    ("webhook_endpoints", "create"): {422: ["too_many_webhook_endpoints"]},
-    ("webhook_endpoints", "partial_update"): {422: ["too_many_webhook_endpoints"]},
-    ("webhook_endpoints", "rotate"): {},
-    ("deliveries", "redeliver"): {409: ["webhook_endpoint_disabled"]},
-}
-"""What the rules refuse of operations that are about no customer, account or bill."""
-
-
-_LIMIT = nodes.query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT})
+CREATED, NOT_MODIFIED = 201, 304
 
 
 class KeyScheme(OpenApiAuthenticationExtension):
@@ -69,7 +39,7 @@ class Schema(AutoSchema):
     def get_operation_id(self) -> str:
         by_query = "_by_query" if self._action == "upsert" and not self._named else ""
         side = "" if self._door == "billing" else f"{self._door}_"
-        return f"{side}{self._collection}_{ACTIONS[self._action][0]}{by_query}"
+        return f"{side}{self._collection}_{self._operation.name}{by_query}"
 
     def get_summary(self) -> str:
         more = ""
@@ -79,7 +49,7 @@ class Schema(AutoSchema):
             order = self.view.first_sort
             more = ", newest first" if order == "-created_at" else f" by {order}"
             more = more if self._door == "billing" else f" {self._collection}{more}"
-        return ACTIONS[self._action][1] + more
+        return self._operation.summary + more
 
     def get_description(self) -> str:  # type: ignore[override]
         return str(getattr(self.view, self._action).__doc__ or "").partition("\n")[0]
@@ -91,6 +61,10 @@ class Schema(AutoSchema):
     @property
     def _action(self) -> str:
         return str(self.view.action)
+
+    @property
+    def _operation(self) -> Operation:
+        return of(self.view)
 
     @property
     def _door(self) -> str:
@@ -106,39 +80,37 @@ class Schema(AutoSchema):
         """Whether the path names one record."""
         return "{key}" in self.path
 
-    @property
-    def _writes(self) -> bool:
-        return self._action in SHAPES
-
     # --- What is asked ---
 
     def _get_parameters(self) -> list[Node]:
+        operation = self._operation
         found = [nodes.header("X-Request-Id", "Echoed; made when absent.")]
         if self._named:
-            what = "The biller's external reference" if self._action == "upsert" else "Our id or the external reference"
-            what = what if issubclass(self.view.queryset.model, Record) else "Our id"
+            what = "The biller's external reference" if self._action == "upsert" else self.view.key_means
             found.append({"name": "key", "in": "path", "required": True, "description": what, "schema": TEXT})
         elif self._action == "upsert":
             found.append(nodes.query("external_reference", TEXT, "For references with a slash.", required=True))
-        if self._writes:
-            pattern, required = r"^[A-Za-z0-9_-]{1,255}$", self._action == "void"
-            found.append(nodes.header("Idempotency-Key", "Makes repeating safe.", pattern, required=required))
-        if self._writes and self._action != "create":
-            found.append(nodes.header("If-Match", "The version the change is meant for."))
-        if self._action == "retrieve":
-            found.append(nodes.header("If-None-Match", "The version at hand: 304 when it is current."))
-        if not self._writes and self.view.answer.parents:
+        if operation.writes:
+            pattern = r"^[A-Za-z0-9_-]{1,255}$"
+            found.append(
+                nodes.header("Idempotency-Key", "Makes repeating safe.", pattern, required=operation.key_required)
+            )
+        if operation.versioned and self._action != "create":
+            what = "The version the change is meant for." if operation.writes else None
+            found.append(
+                nodes.header("If-Match", what)
+                if what
+                else nodes.header("If-None-Match", "The version at hand: 304 when it is current.")
+            )
+        if not operation.writes and self.view.answer.parents:
             schema = {"type": "array", "items": {"type": "string", "enum": list(self.view.answer.parents)}}
             found.append(nodes.query("expand", schema, "Parents to show as objects.", style="form", explode=False))
-        if self._action == "feed":
-            after = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 10**18 - 1, "default": 0}
-            return [*found, nodes.query("after", after, "From next_after: the last sequence at hand."), _LIMIT]
-        return found + (self._list_parameters() if self._action == "list" else [])
+        return [*found, *operation.parameters, *(self._list_parameters() if self._action == "list" else [])]
 
     def _list_parameters(self) -> list[Node]:
         sorts = [sign + name for name in self.view.sorts for sign in ("", "-")]
         found = [
-            _LIMIT,
+            LIMIT,
             nodes.query("cursor", TEXT, "From next_cursor or previous_cursor."),
             nodes.query("sort", {"type": "string", "enum": sorts, "default": self.view.first_sort}),
         ]
@@ -152,39 +124,38 @@ class Schema(AutoSchema):
         return found
 
     def _get_request_body(self, direction: str = "request") -> Node | None:
-        if not self._writes:
+        operation = self._operation
+        if not operation.writes:
             return None
-        content: Node = {"schema": self._shape(getattr(self.view, SHAPES[self._action]))}
+        content: Node = {"schema": self._shape(getattr(self.view, operation.shape))}
         if shown := examples_of(self.get_operation_id()):
             content["examples"] = {name: {"summary": one["title"], "value": one["body"]} for name, one in shown.items()}
-        return {"required": self._action not in BODILESS, "content": {"application/json": content}}
+        return {"required": not operation.bodiless, "content": {"application/json": content}}
 
     # --- What is answered ---
 
     def _get_response_bodies(self, direction: str = "response") -> Node:
-        answers: Node = {}
-        shown = self._answer()
-        if self._action == "feed":
-            answers["200"] = nodes.response("The next events.", nodes.feed_of(shown), [])
-        elif self._action == "redeliver":
-            answers["202"] = nodes.response("It will be tried again.", shown, ["ETag", "Idempotent-Replayed"])
-        elif self._action == "list":
-            answers["200"] = nodes.response("A page.", nodes.page_of(shown), ["Next-Cursor", "Prev-Cursor", "Link"])
-        elif self._action == "retrieve":
-            answers["200"] = nodes.response("The record.", shown, ["ETag"])
-            answers["304"] = nodes.response("Not changed.", None, ["ETag"])
-        else:
-            replays = ["ETag", "Idempotent-Replayed"]
-            if self._action in {"create", "upsert"}:
-                answers["201"] = nodes.response("Created.", shown, [*replays, "Location"])
-            if self._action != "create":
-                answers["200"] = nodes.response("The record as it is now.", shown, replays)
+        operation = self._operation
+        shown = operation.envelope(self._answer())
+        answers = {
+            str(status): nodes.response(meaning, None if status == NOT_MODIFIED else shown, self._told_with(status))
+            for status, meaning in operation.answers.items()
+        }
         nodes.show(examples_of(self.get_operation_id()), answers)
         self._component("Problem", nodes.problem_schema())
         return answers | {
             str(status): nodes.problem_response(status, found, self.path, self._headers_of(status))
             for status, found in sorted(self._refusals().items())
         }
+
+    def _told_with(self, status: int) -> list[str]:
+        """Return the headers of a success."""
+        operation = self._operation
+        if self._action == "list":
+            return ["Next-Cursor", "Prev-Cursor", "Link"]
+        tag = ["ETag"] if operation.versioned else []
+        replays = ["Idempotent-Replayed"] if operation.writes else []
+        return [*tag, *replays, *(["Location"] if status == CREATED and operation.locates else [])]
 
     def _headers_of(self, status: int) -> list[str]:
         headers = {401: ["WWW-Authenticate"], 405: ["Allow"], 409: ["Retry-After"], 503: ["Retry-After"]}
@@ -201,30 +172,31 @@ class Schema(AutoSchema):
             500: ["internal_error"],
             503: ["unavailable"],
         }
-        if self._action == "feed":
-            found[400] += ["invalid_limit"]
-        elif self._action == "list":
-            found[400] += ["invalid_limit", "invalid_sort", "invalid_cursor"]
-        elif self._named and self._action != "upsert":
+        operation = self._operation
+        if operation.writes:
+            found |= self._refusals_of_writes(found[400])
+        if self._named and self._action != "upsert":
             found[404] = [f"{str(self.view.queryset.model._meta.verbose_name).replace(' ', '_')}_not_found"]
-        return self._refused_writes(found) if self._writes else found
+        for status, codes in operation.refuses.items():
+            found.setdefault(status, []).extend(codes)
+        if self._action in {"create", "upsert", "partial_update"} and issubclass(self.view.queryset.model, Record):
+            self._add_rules(found)
+        return found
 
-    def _refused_writes(self, found: dict[int, list[str]]) -> dict[int, list[str]]:
-        found[400] = ["invalid_request", "invalid_json", *found[400], "invalid_idempotency_key"]
-        found[409], found[422] = ["idempotency_in_progress"], ["idempotency_key_reused"]
-        found |= {413: ["request_too_large"], 415: ["unsupported_media_type"]}
-        if self._action != "create":
-            found[412] = ["stale"]
-        if self._action == "upsert":
-            found[400] += ["invalid_reference"]
-        if self._action == "void":
-            found[400] += ["idempotency_key_required"]
-            found[409] += ["bill_has_payments", "bill_voided"]
-            return found
-        if (refused := REFUSED.get((self._collection, self._action))) is not None:
-            for status, codes in refused.items():
-                found[status] += codes
-            return found
+    def _refusals_of_writes(self, reading: list[str]) -> dict[int, list[str]]:
+        operation = self._operation
+        required = ["idempotency_key_required"] if operation.key_required else []
+        return {
+            400: ["invalid_request", "invalid_json", *reading, "invalid_idempotency_key", *required],
+            409: ["idempotency_in_progress"],
+            413: ["request_too_large"],
+            415: ["unsupported_media_type"],
+            422: ["idempotency_key_reused"],
+            **({412: ["stale"]} if operation.versioned and self._action != "create" else {}),
+        }
+
+    def _add_rules(self, found: dict[int, list[str]]) -> None:
+        """Add what the database refuses of customers, accounts and bills."""
         kinds = RECORDS[: RECORDS.index(self.view.queryset.model.kind) + 1]
         if self._action != "partial_update":
             found[409].insert(0, "external_reference_taken")
@@ -238,14 +210,13 @@ class Schema(AutoSchema):
             # A Rule holds how a row may change, which a new row cannot break.
             if self._action != "create" or not (isinstance(rule, Rule) or is_conflict(rule)):
                 found[409 if is_conflict(rule) else 422].append(code)
-        return found
 
     # --- Components ---
 
     def _answer(self) -> Node:
         """Return the schema of the record, with its parents where they may be expanded."""
         answer = self.view.answers.get(self._action, self.view.answer)
-        if not answer.parents or self._writes:
+        if not answer.parents or self._operation.writes:
             return self._plain(answer)
         return self._component(f"{_noun(answer)}Expanded", nodes.expanded(answer, self._plain))
 
@@ -269,7 +240,10 @@ class Schema(AutoSchema):
         if isinstance(field, fields.Parent):
             name = {"type": "string", "minLength": 1, "maxLength": 255, "description": "Id or external reference"}
             return {"oneOf": [name, self._shape(field.shape)]}
-        schema = nodes.sent(field)
+        if isinstance(field, fields.Several):
+            listed = {"type": "array", "items": self._shape(field.shape), "minItems": 1, "maxItems": field.most}
+            return {"oneOf": [listed, {"const": field.word}]}
+        schema = dict(field.schema)
         if field.allow_null:
             schema["type"] = [schema["type"], "null"]
         return schema

@@ -14,6 +14,7 @@ from api.authentication import caller_of
 from api.cursors import DEFAULT_LIMIT, MAX_LIMIT, Page, Sort, page
 from api.filters import ListFilter
 from api.idempotency import Claim, Replayed
+from api.operations import Operation
 from api.preconditions import etag, expected_versions, is_known
 from api.problems import Problem, invalid_parameter, problem, reading
 from api.serializers import Errors, Shape
@@ -37,6 +38,10 @@ class Door(viewsets.ViewSet):
     answer: ClassVar[type[RowAnswer]]
     answers: ClassVar[dict[str, type[RowAnswer]]] = {}
     """What an action answers that tells more than the others do."""
+    operations: ClassVar[dict[str, Operation]] = {}
+    """What the document says of actions that are not like those of every record."""
+    key_means: ClassVar[str] = "Our id"
+    """What the last part of a path names a row by."""
     # DRF would tell the methods in every answer; ours tell them with a 405.
     default_response_headers: ClassVar[dict[str, str]] = {}
 
@@ -269,6 +274,7 @@ class RecordViewSet(NamedViewSet):
     """Customers, accounts and bills, which the biller's own references name too."""
 
     put_shape: ClassVar[Shape]
+    key_means = "Our id or the external reference"
 
     # Not “put”: Django would offer a method of that name at every address of the viewset.
     def upsert(self, request: Request, key: str | None = None) -> HttpResponse:

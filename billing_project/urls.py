@@ -54,7 +54,7 @@ urlpatterns = [
     path("billing/payments/<str:key>", PaymentViewSet.as_view({"get": "retrieve"})),
     path("billing/payments/<str:key>/reverse", PaymentViewSet.as_view({"post": "reverse"})),
     path("partner/billers", BillerViewSet.as_view({"get": "list"})),
-    path("partner/obligations", ObligationViewSet.as_view({"get": "list"})),
+    path("partner/obligations", ObligationViewSet.as_view({"get": "owed"})),
     path("partner/payments", PartnerPaymentViewSet.as_view({"get": "list", "post": "create"})),
     path("partner/payments/<str:key>", PartnerPaymentViewSet.as_view({"get": "retrieve"})),
     path("partner/payments/<str:key>/reverse", PartnerPaymentViewSet.as_view({"post": "reverse"})),

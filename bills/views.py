@@ -3,6 +3,7 @@
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from api.operations import NOW, Operation
 from api.preconditions import expected_versions
 from api.views import RecordViewSet
 from bills.filters import BillFilter
@@ -19,6 +20,17 @@ class BillViewSet(RecordViewSet):
     answer = BillAnswer
     create_shape, put_shape, patch_shape, void_shape = NewBill(), PutBill(), PatchBill(), Void()
     filters = BillFilter
+    operations = {
+        "void": Operation(
+            "void",
+            "Void for good",
+            NOW,
+            shape="void_shape",
+            bodiless=True,
+            key_required=True,
+            refuses={409: ["bill_has_payments", "bill_voided"]},
+        ),
+    }
     sorts = {
         "created_at": False,
         "updated_at": False,

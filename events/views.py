@@ -1,11 +1,14 @@
 """How callers read what happened, and have it told to them."""
 
 import re
+from dataclasses import replace
 
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from api import nodes
 from api.answers import json_response
+from api.operations import CREATE, LIMIT, NOW, UPDATE, Operation
 from api.preconditions import expected_versions
 from api.problems import invalid_parameter
 from api.views import ListViewSet, NamedViewSet
@@ -21,6 +24,11 @@ from events.serializers import (
     WebhookEndpointWithSecretAnswer,
 )
 
+AFTER = nodes.query(
+    "after",
+    {"type": "integer", "format": "int64", "minimum": 0, "maximum": 10**18 - 1, "default": 0},
+    "From next_after: the last sequence at hand.",
+)
 _SEQUENCE = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 
 
@@ -29,6 +37,17 @@ class EventViewSet(ListViewSet):
 
     queryset = Event.objects.all()
     answer = EventAnswer
+    operations = {
+        "feed": Operation(
+            "feed",
+            "What happened after a sequence, in order",
+            {200: "The next events."},
+            versioned=False,
+            parameters=[AFTER, LIMIT],
+            refuses={400: ["invalid_limit"]},
+            envelope=nodes.feed_of,
+        ),
+    }
 
     def feed(self, request: Request) -> HttpResponse:
         """Answer the events after a sequence, in order and without a gap, those included that nobody has picked up."""
@@ -58,6 +77,11 @@ class WebhookEndpointViewSet(NamedViewSet):
     answers = {"create": WebhookEndpointWithSecretAnswer, "rotate": WebhookEndpointWithSecretAnswer}
     create_shape, patch_shape, rotate_shape = NewEndpoint(), PatchEndpoint(), Nothing()
     filters = EndpointFilter
+    operations = {
+        "create": replace(CREATE, refuses={422: ["too_many_webhook_endpoints"]}),
+        "partial_update": replace(UPDATE, refuses={422: ["too_many_webhook_endpoints"]}),
+        "rotate": Operation("rotate", "Change the secret", NOW, shape="rotate_shape", bodiless=True),
+    }
 
     def rotate(self, request: Request, key: str) -> HttpResponse:
         """Give an endpoint a new secret; the one before it signs too for 24 hours."""
@@ -76,6 +100,16 @@ class DeliveryViewSet(NamedViewSet):
     answer = DeliveryAnswer
     redeliver_shape = Nothing()
     filters = DeliveryFilter
+    operations = {
+        "redeliver": Operation(
+            "redeliver",
+            "Deliver once more",
+            {202: "It will be tried again."},
+            shape="redeliver_shape",
+            bodiless=True,
+            refuses={409: ["webhook_endpoint_disabled"]},
+        ),
+    }
 
     def redeliver(self, request: Request, key: str) -> HttpResponse:
         """Have an event delivered once more."""

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from api.answers import Answer, PartnerAnswer, Row, RulesAnswer, reached
+from api.answers import Answer, PartnerAnswer, Row, RowAnswer, RulesAnswer, reached
 from api.fields import Amount, Choice, Currency, Metadata, Moment, PaymentReference, Several, Text
 from api.serializers import REQUIRED, Errors, Shape
 from billers.models import Biller
@@ -108,7 +108,7 @@ class PaymentAnswer(Paid, Answer):
         return {**cls.facts(row), "partner": row["partner__reference"], "actor": row["actor"]}
 
 
-class Undone(serializers.Serializer):
+class UndoneAnswer(RowAnswer):
     """What became of a reversal: a payment was undone, or its reference is remembered until the payment comes."""
 
     id = serializers.CharField(allow_null=True)

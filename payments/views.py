@@ -1,5 +1,7 @@
 """How billers and partners ask about payments, and take and undo them."""
 
+import re
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.db import models
@@ -7,21 +9,23 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from accounts.models import Account
+from api import nodes
 from api.answers import json_response
+from api.operations import CREATE, Operation
 from api.partners import PartnerListViewSet, PartnerViewSet
 from api.problems import invalid_parameter
 from api.serializers import Shape
 from api.views import Door, ListViewSet, TenantViewSet
 from billers.acts import Act
 from billers.models import Biller, Partner
+from billers.tenancy import TenantQuerySet
 from bills.models import Bill
 from core.refusals import Missing, absent
 from core.statements import Row, read
-from core.text import is_reference
 from customers.models import Customer
 from payments import collecting, looking_up
 from payments.filters import PartnerPaymentFilter, PaymentFilter
-from payments.models import PayerReference, Payment, Reference, is_id
+from payments.models import REFERENCE, PayerReference, Payment, Reference, is_id
 from payments.serializers import (
     MakePayerReference,
     NewPayment,
@@ -30,16 +34,56 @@ from payments.serializers import (
     PayerReferenceAnswer,
     PaymentAnswer,
     Reverse,
+    UndoneAnswer,
     undone,
 )
+
+_REFERENCE = re.compile(rf"{REFERENCE}\Z")  # which every id of ours is too
+
+OPERATIONS = {
+    "create": replace(
+        CREATE,
+        summary="Take a payment",
+        answers={201: "Taken.", 200: "The payment that this reference stands for already, which said the same."},
+        key_required=True,
+        versioned=False,
+        refuses={
+            404: ["obligation_not_found", "payer_not_found"],
+            409: ["bill_voided", "obligation_settled", "reference_reused", "payment_reversed"],
+            422: [
+                "obligation_not_payable",
+                "amount_below_minimum",
+                "amount_above_maximum",
+                "underpayment_not_allowed",
+                "overpayment_not_allowed",
+                "currency_mismatch",
+                "allocation_mismatch",
+            ],
+        },
+    ),
+    "retrieve": Operation("get", "Get one", {200: "The payment."}, versioned=False),
+    "reverse": Operation(
+        "reverse",
+        "Undo, whole",
+        {201: "Undone.", 200: "Undone before: the same reversal."},
+        shape="reverse_shape",
+        key_required=True,
+        versioned=False,
+        locates=False,
+    ),
+}
 
 
 class Collecting(Door):
     """What both sides share: taking a payment and undoing it, each once, however often it is asked."""
 
+    queryset: ClassVar[TenantQuerySet] = Payment.objects.all()
+    answers = {"reverse": UndoneAnswer}
     collection: ClassVar[str]
     create_shape: ClassVar[Shape] = NewPayment()
     reverse_shape: ClassVar[Shape] = Reverse()
+    key_means = "Our id, or the reference it was taken under"
+    operations = OPERATIONS
 
     @property
     def taker(self) -> Partner | None:
@@ -105,14 +149,13 @@ class Collecting(Door):
         raise absent(Payment, key)
 
     def _nameable(self, key: str) -> None:
-        if not is_reference(key):
+        if not _REFERENCE.match(key):
             raise absent(Payment, key)
 
 
 class PaymentViewSet(Collecting, ListViewSet):
     """Payments as their biller sees them, and those that it takes itself."""
 
-    queryset = Payment.objects.all()
     collection = "/billing/payments"
     answer = PaymentAnswer
     filters = PaymentFilter
@@ -135,6 +178,16 @@ class PartnerPaymentViewSet(Collecting, PartnerListViewSet):
     collection = "/partner/payments"
     answer = PartnerPaymentAnswer
     filters = PartnerPaymentFilter
+    operations = {
+        **OPERATIONS,
+        "reverse": replace(
+            OPERATIONS["reverse"],
+            answers={
+                **OPERATIONS["reverse"].answers,
+                202: "Remembered: should the payment still come, it is refused.",
+            },
+        ),
+    }
     served = None
 
     @property
@@ -156,8 +209,28 @@ class ObligationViewSet(PartnerViewSet):
     """What a payer can pay now."""
 
     answer = ObligationAnswer
+    operations = {
+        "owed": Operation(
+            "list",
+            "What a payer can pay now, soonest due first",
+            {200: "What can be paid; empty where the payer is known and nothing is owed."},
+            versioned=False,
+            parameters=[
+                nodes.query("biller", nodes.TEXT, "The biller's reference.", required=True),
+                nodes.query("reference", nodes.TEXT, "A customer's, account's or bill's external reference."),
+                nodes.query(
+                    "payer_reference",
+                    {"type": "string", "pattern": "^[0-9]{2,12}$"},
+                    "Instead: what the biller gave the payer to type; its last digit is checked.",
+                ),
+                nodes.query("phone", nodes.TEXT, "Instead: the customer's telephone number, E.164."),
+            ],
+            refuses={404: ["biller_not_found", "payer_not_found"], 422: ["reference_check_digit"]},
+            envelope=nodes.all_of,
+        ),
+    }
 
-    def list(self, request: Request) -> HttpResponse:
+    def owed(self, request: Request) -> HttpResponse:
         """Answer what is owed under a reference, a payer reference or a telephone number of one biller."""
         asked = self.asked("biller", *looking_up.BY)
         named = [name for name in looking_up.BY if name in asked]
@@ -173,6 +246,24 @@ class PayerReferenceViewSet(TenantViewSet):
     """What a payer types for a record of the biller: asked for, and made on request."""
 
     answer = PayerReferenceAnswer
+    operations: ClassVar[dict[str, Operation]] = {
+        "payer_reference": Operation(
+            "payer_reference_get",
+            "Get its payer reference",
+            {200: "What its payer types."},
+            versioned=False,
+            refuses={404: ["payer_reference_not_found"]},
+        ),
+        "make_payer_reference": Operation(
+            "payer_reference_make",
+            "Make its payer reference",
+            {201: "Made.", 200: "The one that it has already."},
+            shape="make_shape",
+            bodiless=True,
+            versioned=False,
+            locates=False,
+        ),
+    }
     make_shape: ClassVar[Shape] = MakePayerReference()
 
     def payer_reference(self, request: Request, key: str) -> HttpResponse:

@@ -4,15 +4,16 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('billers', '0004_enabled_within_a_mode'),
-        ('customers', '0005_any_biller'),
+        ("billers", "0004_enabled_within_a_mode"),
+        ("customers", "0005_any_biller"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(condition=models.Q(('phone__isnull', False)), fields=['biller', 'phone'], name='customer_by_phone'),
+            model_name="customer",
+            index=models.Index(
+                condition=models.Q(("phone__isnull", False)), fields=["biller", "phone"], name="customer_by_phone"
+            ),
         ),
     ]

@@ -4,19 +4,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('billers', '0004_enabled_within_a_mode'),
-        ('ledger', '0002_any_biller'),
+        ("billers", "0004_enabled_within_a_mode"),
+        ("ledger", "0002_any_biller"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='entry',
-            index=models.Index(condition=models.Q(('payment_id__isnull', False)), fields=['biller', 'payment_id'], name='entry_of_payment'),
+            model_name="entry",
+            index=models.Index(
+                condition=models.Q(("payment_id__isnull", False)),
+                fields=["biller", "payment_id"],
+                name="entry_of_payment",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['payment', 'reversal']), ('payment_id__isnull', False)), models.Q(models.Q(('kind__in', ['payment', 'reversal']), _negated=True), ('payment_id', None)), _connector='OR'), name='entry_names_its_payment', violation_error_message='Entries of payments and reversals name the payment, and no others do.'),
+            model_name="entry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind__in", ["payment", "reversal"]), ("payment_id__isnull", False)),
+                    models.Q(models.Q(("kind__in", ["payment", "reversal"]), _negated=True), ("payment_id", None)),
+                    _connector="OR",
+                ),
+                name="entry_names_its_payment",
+                violation_error_message="Entries of payments and reversals name the payment, and no others do.",
+            ),
         ),
     ]

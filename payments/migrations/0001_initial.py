@@ -11,144 +11,363 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0005_any_biller'),
-        ('billers', '0004_enabled_within_a_mode'),
-        ('bills', '0006_settled_bills'),
-        ('customers', '0006_by_phone'),
+        ("accounts", "0005_any_biller"),
+        ("billers", "0004_enabled_within_a_mode"),
+        ("bills", "0006_settled_bills"),
+        ("customers", "0006_by_phone"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Payment',
+            name="Payment",
             fields=[
-                ('id', core.ids.PrefixedIdField('pay', primary_key=True, serialize=False)),
-                ('partner_id', core.ids.PrefixedIdField('prt', null=True)),
-                ('external_reference', models.CharField(help_text="The taker's own name for the payment.", max_length=64)),
-                ('amount', core.money.AmountField(help_text='Minor units, at least 1.')),
-                ('currency', core.money.CurrencyField()),
-                ('method', models.CharField(choices=[('cash', 'Cash'), ('card', 'Card'), ('eft', 'Eft'), ('wallet', 'Wallet'), ('push', 'Push'), ('other', 'Other')], max_length=6)),
-                ('paid_at', models.DateTimeField(help_text='When the payer paid, as the taker tells it.', null=True)),
-                ('metadata', models.JSONField(default=dict, help_text='At most 10 keys, text to text.')),
-                ('payer_name', models.CharField(help_text='Masked, as on the receipt.', max_length=255, null=True)),
-                ('allocations', models.JSONField(help_text='What it paid: obligation, kind, amount, remaining.')),
-                ('amount_remaining', core.money.AmountField(help_text='What the payer still owed of it afterwards, in minor units.')),
-                ('actor', models.CharField(max_length=150)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.biller')),
-                ('partner', models.ForeignObject(from_fields=['partner_id'], null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.partner', to_fields=['id'])),
+                ("id", core.ids.PrefixedIdField("pay", primary_key=True, serialize=False)),
+                ("partner_id", core.ids.PrefixedIdField("prt", null=True)),
+                (
+                    "external_reference",
+                    models.CharField(help_text="The taker's own name for the payment.", max_length=64),
+                ),
+                ("amount", core.money.AmountField(help_text="Minor units, at least 1.")),
+                ("currency", core.money.CurrencyField()),
+                (
+                    "method",
+                    models.CharField(
+                        choices=[
+                            ("cash", "Cash"),
+                            ("card", "Card"),
+                            ("eft", "Eft"),
+                            ("wallet", "Wallet"),
+                            ("push", "Push"),
+                            ("other", "Other"),
+                        ],
+                        max_length=6,
+                    ),
+                ),
+                ("paid_at", models.DateTimeField(help_text="When the payer paid, as the taker tells it.", null=True)),
+                ("metadata", models.JSONField(default=dict, help_text="At most 10 keys, text to text.")),
+                ("payer_name", models.CharField(help_text="Masked, as on the receipt.", max_length=255, null=True)),
+                ("allocations", models.JSONField(help_text="What it paid: obligation, kind, amount, remaining.")),
+                (
+                    "amount_remaining",
+                    core.money.AmountField(help_text="What the payer still owed of it afterwards, in minor units."),
+                ),
+                ("actor", models.CharField(max_length=150)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.biller",
+                    ),
+                ),
+                (
+                    "partner",
+                    models.ForeignObject(
+                        from_fields=["partner_id"],
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.partner",
+                        to_fields=["id"],
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Reference',
+            name="Reference",
             fields=[
-                ('pk', models.CompositePrimaryKey('scope_id', 'external_reference', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('scope_id', models.UUIDField(help_text='The partner, or the biller that took the payment itself.')),
-                ('external_reference', models.CharField(max_length=64)),
-                ('biller_id', core.ids.PrefixedIdField('blr', null=True)),
-                ('payment_id', core.ids.PrefixedIdField('pay', null=True)),
-                ('fingerprint', models.BinaryField(help_text='SHA-256 of what the payment said.', max_length=32, null=True)),
-                ('reason', models.CharField(help_text='Why it was reversed before it was seen.', max_length=500, null=True)),
-                ('actor', models.CharField(max_length=150)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "scope_id", "external_reference", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("scope_id", models.UUIDField(help_text="The partner, or the biller that took the payment itself.")),
+                ("external_reference", models.CharField(max_length=64)),
+                ("biller_id", core.ids.PrefixedIdField("blr", null=True)),
+                ("payment_id", core.ids.PrefixedIdField("pay", null=True)),
+                (
+                    "fingerprint",
+                    models.BinaryField(help_text="SHA-256 of what the payment said.", max_length=32, null=True),
+                ),
+                (
+                    "reason",
+                    models.CharField(help_text="Why it was reversed before it was seen.", max_length=500, null=True),
+                ),
+                ("actor", models.CharField(max_length=150)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('biller_id', None), ('payment_id', None), ('reason__isnull', False)), models.Q(('biller_id__isnull', False), ('payment_id__isnull', False), ('reason', None)), _connector='OR'), name='reference_of_payment_or_reversal')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("biller_id", None), ("payment_id", None), ("reason__isnull", False)),
+                            models.Q(("biller_id__isnull", False), ("payment_id__isnull", False), ("reason", None)),
+                            _connector="OR",
+                        ),
+                        name="reference_of_payment_or_reversal",
+                        violation_error_message="A reference stands for a payment, or for a reversal that came before it.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Reversal',
+            name="Reversal",
             fields=[
-                ('id', core.ids.PrefixedIdField('rev', primary_key=True, serialize=False)),
-                ('payment_id', core.ids.PrefixedIdField('pay')),
-                ('partner_id', core.ids.PrefixedIdField('prt', null=True)),
-                ('reason', models.CharField(max_length=500)),
-                ('actor', models.CharField(max_length=150)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.biller')),
-                ('payment', billers.tenancy.TenantForeignKey(id_name='payment_id', on_delete=django.db.models.deletion.PROTECT, related_name='reversals', to='payments.payment')),
+                ("id", core.ids.PrefixedIdField("rev", primary_key=True, serialize=False)),
+                ("payment_id", core.ids.PrefixedIdField("pay")),
+                ("partner_id", core.ids.PrefixedIdField("prt", null=True)),
+                ("reason", models.CharField(max_length=500)),
+                ("actor", models.CharField(max_length=150)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.biller",
+                    ),
+                ),
+                (
+                    "payment",
+                    billers.tenancy.TenantForeignKey(
+                        id_name="payment_id",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="reversals",
+                        to="payments.payment",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PayerReference',
+            name="PayerReference",
             fields=[
-                ('id', core.ids.PrefixedIdField('ref', primary_key=True, serialize=False)),
-                ('digits', models.CharField(max_length=12)),
-                ('customer_id', core.ids.PrefixedIdField('bcus', blank=True, null=True)),
-                ('account_id', core.ids.PrefixedIdField('bacc', blank=True, null=True)),
-                ('bill_id', core.ids.PrefixedIdField('bill', blank=True, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('account', billers.tenancy.TenantForeignKey(blank=True, id_name='account_id', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='payer_references', to='accounts.account')),
-                ('bill', billers.tenancy.TenantForeignKey(blank=True, id_name='bill_id', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='payer_references', to='bills.bill')),
-                ('biller', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billers.biller')),
-                ('customer', billers.tenancy.TenantForeignKey(blank=True, id_name='customer_id', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='payer_references', to='customers.customer')),
+                ("id", core.ids.PrefixedIdField("ref", primary_key=True, serialize=False)),
+                ("digits", models.CharField(max_length=12)),
+                ("customer_id", core.ids.PrefixedIdField("bcus", blank=True, null=True)),
+                ("account_id", core.ids.PrefixedIdField("bacc", blank=True, null=True)),
+                ("bill_id", core.ids.PrefixedIdField("bill", blank=True, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "account",
+                    billers.tenancy.TenantForeignKey(
+                        blank=True,
+                        id_name="account_id",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payer_references",
+                        to="accounts.account",
+                    ),
+                ),
+                (
+                    "bill",
+                    billers.tenancy.TenantForeignKey(
+                        blank=True,
+                        id_name="bill_id",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payer_references",
+                        to="bills.bill",
+                    ),
+                ),
+                (
+                    "biller",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billers.biller",
+                    ),
+                ),
+                (
+                    "customer",
+                    billers.tenancy.TenantForeignKey(
+                        blank=True,
+                        id_name="customer_id",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payer_references",
+                        to="customers.customer",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['biller', 'created_at', 'id'], name='payer_reference_newest')],
-                'constraints': [models.UniqueConstraint(fields=('biller', 'digits'), name='payer_reference_unique'), models.UniqueConstraint(condition=models.Q(('customer_id__isnull', False)), fields=('biller', 'customer_id'), name='payer_reference_of_customer', violation_error_message='The customer has a payer reference.'), models.UniqueConstraint(condition=models.Q(('account_id__isnull', False)), fields=('biller', 'account_id'), name='payer_reference_of_account', violation_error_message='The account has a payer reference.'), models.UniqueConstraint(condition=models.Q(('bill_id__isnull', False)), fields=('biller', 'bill_id'), name='payer_reference_of_bill', violation_error_message='The bill has a payer reference.'), models.CheckConstraint(condition=models.Q(models.Q(('account_id__isnull', True), ('bill_id__isnull', True), ('customer_id__isnull', False)), models.Q(('account_id__isnull', False), ('bill_id__isnull', True), ('customer_id__isnull', True)), models.Q(('account_id__isnull', True), ('bill_id__isnull', False), ('customer_id__isnull', True)), _connector='OR'), name='payer_reference_of_one', violation_error_message='A payer reference is of one customer, account or bill.'), models.CheckConstraint(condition=models.Q(('digits__regex', '^[0-9]{2,12}$')), name='payer_reference_is_digits', violation_error_message='A payer reference is at most 12 digits.')],
+                "indexes": [models.Index(fields=["biller", "created_at", "id"], name="payer_reference_newest")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("biller", "digits"), name="payer_reference_unique"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("customer_id__isnull", False)),
+                        fields=("biller", "customer_id"),
+                        name="payer_reference_of_customer",
+                        violation_error_message="The customer has a payer reference.",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("account_id__isnull", False)),
+                        fields=("biller", "account_id"),
+                        name="payer_reference_of_account",
+                        violation_error_message="The account has a payer reference.",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("bill_id__isnull", False)),
+                        fields=("biller", "bill_id"),
+                        name="payer_reference_of_bill",
+                        violation_error_message="The bill has a payer reference.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("account_id__isnull", True), ("bill_id__isnull", True), ("customer_id__isnull", False)
+                            ),
+                            models.Q(
+                                ("account_id__isnull", False), ("bill_id__isnull", True), ("customer_id__isnull", True)
+                            ),
+                            models.Q(
+                                ("account_id__isnull", True), ("bill_id__isnull", False), ("customer_id__isnull", True)
+                            ),
+                            _connector="OR",
+                        ),
+                        name="payer_reference_of_one",
+                        violation_error_message="A payer reference is of one customer, account or bill.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("digits__regex", "^[0-9]{2,12}$")),
+                        name="payer_reference_is_digits",
+                        violation_error_message="A payer reference is at most 12 digits.",
+                    ),
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='payerreference',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='086eebc07f7e8b8b422517cadf4e1ac57325d660', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_239f8', table='payments_payerreference', when='BEFORE')),
+            model_name="payerreference",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="086eebc07f7e8b8b422517cadf4e1ac57325d660",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_239f8",
+                    table="payments_payerreference",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='payment',
-            index=models.Index(fields=['biller', 'created_at', 'id'], name='payment_newest'),
+            model_name="payment",
+            index=models.Index(fields=["biller", "created_at", "id"], name="payment_newest"),
         ),
         migrations.AddIndex(
-            model_name='payment',
-            index=models.Index(fields=['biller', 'external_reference'], name='payment_by_reference'),
+            model_name="payment",
+            index=models.Index(fields=["biller", "external_reference"], name="payment_by_reference"),
         ),
         migrations.AddIndex(
-            model_name='payment',
-            index=models.Index(fields=['biller', 'partner_id', 'created_at', 'id'], name='payment_by_partner'),
+            model_name="payment",
+            index=models.Index(fields=["biller", "partner_id", "created_at", "id"], name="payment_by_partner"),
         ),
         migrations.AddIndex(
-            model_name='payment',
-            index=models.Index(condition=models.Q(('partner_id__isnull', False)), fields=['partner_id', 'created_at', 'id'], name='payment_of_partner_newest'),
+            model_name="payment",
+            index=models.Index(
+                condition=models.Q(("partner_id__isnull", False)),
+                fields=["partner_id", "created_at", "id"],
+                name="payment_of_partner_newest",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.UniqueConstraint(fields=('biller', 'id'), name='payment_of_biller'),
+            model_name="payment",
+            constraint=models.UniqueConstraint(fields=("biller", "id"), name="payment_of_biller"),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__range', (1, 999999999999))), name='payment_amount_positive', violation_error_message='A payment is of 1 to 999,999,999,999 minor units.'),
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__range", (1, 999999999999))),
+                name="payment_amount_positive",
+                violation_error_message="A payment is of 1 to 999,999,999,999 minor units.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('currency__regex', '^[A-Z]{3}$')), name='payment_currency_well_formed', violation_error_message='A currency is three upper-case letters.'),
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("currency__regex", "^[A-Z]{3}$")),
+                name="payment_currency_well_formed",
+                violation_error_message="A currency is three upper-case letters.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('method__in', ['cash', 'card', 'eft', 'wallet', 'push', 'other'])), name='payment_method_known', violation_error_message='Unknown method of payment.'),
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("method__in", ["cash", "card", "eft", "wallet", "push", "other"])),
+                name="payment_method_known",
+                violation_error_message="Unknown method of payment.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('external_reference__regex', '^[A-Za-z0-9._-]{1,64}$')), name='payment_external_reference_well_formed', violation_error_message="A payment's reference is 1 to 64 of A-Z a-z 0-9 . _ -"),
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("external_reference__regex", "^[A-Za-z0-9._-]{1,64}$")),
+                name="payment_external_reference_well_formed",
+                violation_error_message="A payment's reference is 1 to 64 letters, digits, dots, hyphens, underscores.",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='payment',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='68ab02b315c07a30648abf8d1c0bb552bb9babeb', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_15780', table='payments_payment', when='BEFORE')),
+            model_name="payment",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="68ab02b315c07a30648abf8d1c0bb552bb9babeb",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_15780",
+                    table="payments_payment",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='reversal',
-            index=models.Index(fields=['biller', 'created_at', 'id'], name='reversal_newest'),
+            model_name="reversal",
+            index=models.Index(fields=["biller", "created_at", "id"], name="reversal_newest"),
         ),
         migrations.AddIndex(
-            model_name='reversal',
-            index=models.Index(fields=['biller', 'partner_id', 'created_at', 'id'], name='reversal_by_partner'),
+            model_name="reversal",
+            index=models.Index(fields=["biller", "partner_id", "created_at", "id"], name="reversal_by_partner"),
         ),
         migrations.AddConstraint(
-            model_name='reversal',
-            constraint=models.UniqueConstraint(fields=('biller', 'payment_id'), name='payment_reversed', violation_error_code='conflict', violation_error_message='The payment has been reversed.'),
+            model_name="reversal",
+            constraint=models.UniqueConstraint(
+                fields=("biller", "payment_id"),
+                name="payment_reversed",
+                violation_error_code="conflict",
+                violation_error_message="The payment has been reversed.",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='reversal',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='df7f50a59a4172ee336706b97aba3aa0d29cb815', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_80292', table='payments_reversal', when='BEFORE')),
+            model_name="reversal",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="df7f50a59a4172ee336706b97aba3aa0d29cb815",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_80292",
+                    table="payments_reversal",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

@@ -26,8 +26,10 @@ ONE, TWO = (digit + damm.calc_check_digit(digit) for digit in "12")
 
 
 @pytest.fixture
-def records(bill):
+def records(owe):
     """The ids of a customer, its account and its bill."""
+    account = {"external_reference": "A", "customer": {"external_reference": "C", "name": "John Doe"}}
+    bill = owe(external_reference="B", account=account)
     return {"customers": bill["customer_id"], "accounts": bill["account_id"], "bills": bill["id"]}
 
 
