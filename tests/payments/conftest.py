@@ -1,8 +1,11 @@
 """What tests of payments need: a partner that collects for the biller, and something to pay."""
 
 import pytest
+from django.db import connection
 
 from billers.models import Enablement, Partner
+from ledger.models import Entry
+from payments.models import Payment, Reversal
 
 
 @pytest.fixture
@@ -53,3 +56,23 @@ def bill(api):
     account = {"external_reference": "A", "customer": {"external_reference": "C", "name": "John Doe"}}
     body = {"external_reference": "B", "currency": "ZAR", "amount_due": 2000, "account": account}
     return api.post("/billing/bills", body).json()
+
+
+@pytest.fixture
+def moved():
+    """Move a payment, or its reversal, with the entries to another moment: what no caller could do."""
+
+    def to(payment_id, moment, *, reversal=False):
+        rows = Reversal.objects.filter(payment_id=payment_id) if reversal else Payment.objects.filter(pk=payment_id)
+        entries = Entry.objects.filter(payment_id=payment_id, kind="reversal" if reversal else "payment")
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            for switch in ("DISABLE", "ENABLE"):
+                for table in ("payments_payment", "payments_reversal", "ledger_entry"):
+                    cursor.execute(f"ALTER TABLE {table} {switch} TRIGGER USER")
+                if switch == "DISABLE":
+                    assert rows.update(created_at=moment) == 1
+                    assert entries.update(created_at=moment)
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+
+    return to
