@@ -77,7 +77,7 @@ OWN = {
     "payment_not_found": "There is no such payment.",
     "payer_not_found": "Nobody is known by this.",
     "biller_not_found": "There is no such biller, or the partner does not collect for it.",
-    "obligation_not_found": "There is no such bill, account or customer, or the partner does not collect for its biller.",
+    "obligation_not_found": "There is no such bill, account or customer of a biller that is collected for.",
     "obligation_settled": "Nothing is owed on it any more.",
     "obligation_not_payable": "It carries no balance that could be paid.",
     "reference_reused": "The reference stands for another payment; `existing_id` says which.",
@@ -100,9 +100,13 @@ _UNTOLD = ("_external_reference_taken", "_of_biller", "_of_customer", "_biller_f
 """What ends the names of rules that a caller meets under another code, or not at all."""
 
 
+_NAMED_OTHERWISE = {"bill": ("amount_paid_",)}
+"""How else the names of a kind's rules begin."""
+
+
 def rules_of(kinds: Iterable[str]) -> list[str]:
     """Return the codes of the rules that the database holds for these kinds of record."""
-    starts = tuple(f"{kind}_" for kind in kinds)
+    starts = tuple(start for kind in kinds for start in (f"{kind}_", *_NAMED_OTHERWISE.get(kind, ())))
     return sorted(code for code in named() if code.startswith(starts) and not code.endswith(_UNTOLD))
 
 

@@ -34,6 +34,7 @@ class Status(models.TextChoices):
 
 
 VOID = "A void bill takes no payment and no change but metadata."
+BELOW_PAYMENTS = "The amount paid cannot be less than the bill's payments: reverse one instead."
 FIXED_WHEN_VOID = (
     "voided_at",
     "void_reason",
@@ -52,6 +53,29 @@ FIXED = {
 
 def _columns(row: str) -> str:
     return ", ".join(f"{row}.{name}" for name in FIXED_WHEN_VOID)
+
+
+class KeepsPayments(Rule):
+    """An amount_paid falls no lower than the payments on the bill that nobody has reversed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            name="amount_paid_below_payments",
+            sentence=BELOW_PAYMENTS,
+            operation=pgtrigger.UpdateOf("amount_paid"),
+            condition=pgtrigger.Condition("NEW.amount_paid < OLD.amount_paid AND NEW.amount_paid >= 0"),
+        )
+
+    def get_func(self, model: models.Model) -> str:
+        return f"""
+            IF NEW.amount_paid < (
+                SELECT COALESCE(sum(amount), 0) FROM ledger_entry
+                WHERE biller_id = NEW.biller_id AND obligation_id = NEW.id AND payment_id IS NOT NULL
+            ) THEN
+                {super().get_func(model)}
+            END IF;
+            RETURN NEW;
+        """  # noqa: S608 a trigger of ours
 
 
 class BillQuerySet(ObligationQuerySet):
@@ -285,6 +309,7 @@ class Bill(Obligation):
         ]
         triggers = [
             Versioned(),
+            KeepsPayments(),
             *ledger_triggers("bill"),
             Rule(
                 name="bill_voided",

@@ -1,7 +1,6 @@
 """How staff read what was told outward, and see to where it goes."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
@@ -66,7 +65,7 @@ class SeenToAdmin(ReadOnlyAdmin):
 
     def may_see_to(self, request: HttpRequest) -> bool:
         """Tell whether this member of staff may do more than read."""
-        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")  # type: ignore[union-attr]
+        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
     def shown(self, request: HttpRequest, object_id: str | None) -> Any:
         """Return the record whose page is shown, or None on a list."""
@@ -142,7 +141,7 @@ class WebhookEndpointAdmin(SeenToAdmin):
             done="The endpoint is disabled.",
         )
 
-    def _turned(self, request: HttpRequest, object_id: str, *, enabled: bool, **words: str) -> HttpResponse:
+    def _turned(self, request: HttpRequest, object_id: str, *, enabled: bool, **words: Any) -> HttpResponse:
         endpoint = self.found(request, object_id)
 
         def turn(act: Act, reason: str, versions: set[int] | None) -> WebhookEndpoint:
@@ -165,9 +164,9 @@ class WebhookEndpointAdmin(SeenToAdmin):
             }
             return TemplateResponse(request, "console/secret_issued.html", context)
 
-        rotate: Callable[..., WebhookEndpoint] = lambda act, _, versions: WebhookEndpoint.objects.rotate(  # noqa: E731
-            act, endpoint.pk, versions=versions
-        )
+        def rotate(act: Act, reason: str, versions: set[int] | None) -> WebhookEndpoint:
+            return WebhookEndpoint.objects.rotate(act, endpoint.pk, versions=versions)
+
         return self.confirmed(
             request,
             endpoint,
@@ -226,9 +225,10 @@ class DeliveryAdmin(SeenToAdmin):
     def redeliver(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Have the event delivered once more."""
         delivery = self.found(request, object_id)
-        again: Callable[..., Delivery] = lambda act, _, versions: Delivery.objects.ask_again(  # noqa: E731
-            act, delivery.pk, versions=versions
-        )
+
+        def again(act: Act, reason: str, versions: set[int] | None) -> Delivery:
+            return Delivery.objects.ask_again(act, delivery.pk, versions=versions)
+
         return self.confirmed(
             request,
             delivery,

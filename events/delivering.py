@@ -1,8 +1,8 @@
 """The worker: numbers events, files their deliveries, and carries them to their endpoints.
 
-An endpoint is served by one thread of one worker at a time, which holds it by a lease. So first attempts go in the order
-of the events, a slow endpoint holds up itself alone, and whoever is killed loses nothing: the lease runs out, and what
-was not written down as delivered is sent again.
+An endpoint is served by one thread of one worker at a time, which holds it by a lease. So first attempts go in the
+order of the events, a slow endpoint holds up itself alone, and whoever is killed loses nothing: the lease runs out, and
+what was not written down as delivered is sent again.
 """
 
 import logging
@@ -10,7 +10,6 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -22,7 +21,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from billers.acts import perform
+from billers.acts import Act, perform
 from billers.models import Biller
 from core.ids import encode
 from core.statements import Row
@@ -48,8 +47,8 @@ def next_gap(
 ) -> timedelta | None:
     """Return how long to wait after so many failed attempts, the first of them `elapsed` ago; None when it is given up.
 
-    The gaps are 5 s, 15 s, 45 s and so on up to 12 hours, each up to a fifth longer by `jitter` (0 to 1), and no shorter
-    than the endpoint asks. The last attempt is made when three days are over.
+    The gaps are 5 s, 15 s, 45 s and so on up to 12 hours, each up to a fifth longer by `jitter` (0 to 1), and no
+    shorter than the endpoint asks. The last attempt is made when three days are over.
     """
     left = TRIED_FOR - elapsed
     if left <= timedelta(0):
@@ -155,7 +154,7 @@ class Courier:
         return True
 
     def _pick_up(self) -> int:
-        """Number a chunk of the events of each biller that has some waiting."""
+        """Have a chunk of the events numbered of each biller that has some waiting."""
         with connection.cursor() as cursor:
             cursor.execute(_WAITING)
             billers = [key for (key,) in cursor.fetchall()]
@@ -262,9 +261,11 @@ class Courier:
 
     def _stop_endpoint(self, one: Round) -> None:
         """Disable an endpoint that said it is gone."""
-        biller = Biller.objects.get(pk=one.biller_id)
-        stop: Callable[[Any], Any] = lambda act: WebhookEndpoint.objects.stop(act, one.endpoint_id, Stopped.GONE)  # noqa: E731
-        perform(biller, ACTOR, stop, reason="It answered 410.")
+
+        def stop(act: Act) -> None:
+            WebhookEndpoint.objects.stop(act, one.endpoint_id, Stopped.GONE)
+
+        perform(Biller.objects.get(pk=one.biller_id), ACTOR, stop, reason="It answered 410.")
 
 
 def _secrets(one: Round) -> list[str]:
@@ -300,8 +301,9 @@ _LEASE = """
     RETURNING endpoint.biller_id, endpoint.id, endpoint.url, endpoint.version, endpoint.failures, endpoint.free_at
 """
 _WRITE_DOWN = """
-    UPDATE events_delivery AS delivery SET state = %(state)s::text, due_at = statement_timestamp() + make_interval(secs => %(gap)s),
-        attempts = attempts + 1, begun_at = COALESCE(begun_at, %(begun_at)s), last_attempt_at = statement_timestamp(),
+    UPDATE events_delivery AS delivery SET state = %(state)s::text,
+        due_at = statement_timestamp() + make_interval(secs => %(gap)s), attempts = attempts + 1,
+        begun_at = COALESCE(begun_at, %(begun_at)s), last_attempt_at = statement_timestamp(),
         last_status = %(status)s, last_error = %(error)s
     WHERE biller_id = %(biller)s AND id = %(delivery)s AND state = 'pending'
         AND (attempts = %(attempts)s OR %(state)s::text = 'delivered')

@@ -1,4 +1,4 @@
-"""One webhook over the wire: signed, to a checked address, by a clock of its own, and nothing believed of the answer."""
+"""One webhook over the wire: signed, to a checked address, by its own clock, and nothing believed of the answer."""
 
 import base64
 import hashlib

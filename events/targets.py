@@ -19,7 +19,11 @@ _NUMBER = re.compile(r"([0-9]+|0x[0-9a-f]*)\Z")
 _LOOPBACK = ipaddress.ip_address("127.0.0.1")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_RELAYS = ipaddress.ip_network("192.88.99.0/24")
+# Said here too, because what Python's own list holds differs between its versions.
+_SPECIAL = [
+    ipaddress.ip_network(written)
+    for written in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+]
 
 
 class TargetRefused(Exception):  # noqa: N818 a refusal is an answer, not an error
@@ -127,4 +131,6 @@ def is_public(address: Address) -> bool:
     """Tell whether an address is of the public internet, not private, shared, loopback, link-local or reserved."""
     if address.is_multicast or address.is_reserved or not address.is_global:
         return False
-    return address not in _RELAYS if address.version == 4 else address in _GLOBAL_UNICAST  # noqa: PLR2004
+    if any(address in network for network in _SPECIAL if network.version == address.version):
+        return False
+    return address.version == 4 or address in _GLOBAL_UNICAST  # noqa: PLR2004

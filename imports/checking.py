@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from accounts.models import Account
-from bills.models import FIXED, VOID
+from bills.models import BELOW_PAYMENTS, FIXED, VOID
 from customers.models import Customer
 from imports.staging import run, stored
 
@@ -31,9 +31,9 @@ BILL = stored("bills_bill", "bill", "external_reference = line.external_referenc
 
 _MARK = "INSERT INTO staged_fault (line, field, code, detail)"
 
-_OWNER_FIXED, _CURRENCY_FIXED, _DATE_FIXED, _VOID = (
+_OWNER_FIXED, _CURRENCY_FIXED, _DATE_FIXED, _VOID, _PAID_MORE = (
     "'" + sentence.replace("'", "''") + "'"
-    for sentence in (*(FIXED[name][1] for name in ("owner", "currency", "bill_date")), VOID)
+    for sentence in (*(FIXED[name][1] for name in ("owner", "currency", "bill_date")), VOID, BELOW_PAYMENTS)
 )
 
 _TOO_LATE = "'The due date lies after the year 9999.'"
@@ -65,6 +65,11 @@ _BESIDE_STORED_BILLS = f"""
             COALESCE(line.currency, %(currency)s::text) <> bill.currency),
         ('bill_date', 'bill_date_fixed', {_DATE_FIXED}, line.bill_date <> bill.bill_date),
         ('', 'bill_voided', {_VOID}, bill.voided_at IS NOT NULL AND {CHANGED}),
+        ('amount_paid', 'amount_paid_below_payments', {_PAID_MORE},
+            CASE WHEN line.amount_paid < bill.amount_paid THEN line.amount_paid < (
+                SELECT COALESCE(sum(amount), 0) FROM ledger_entry
+                WHERE biller_id = (SELECT %(biller)s::uuid) AND obligation_id = bill.id AND payment_id IS NOT NULL
+            ) END),
         ('metadata', 'bill_metadata_at_most_10_keys', 'Metadata holds at most 10 keys.',
             (SELECT count(*) FROM jsonb_object_keys(bill.metadata || line.metadata)) > 10),
         ('due_date', 'out_of_range', {_TOO_LATE}, {DUE} > '9999-12-31')

@@ -1,7 +1,7 @@
 """The proof that every amount is the sum of its ledger entries, read from the tables and not from what keeps them."""
 
 # ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from core.ids import encode
 from ledger.models import PREFIXES, Entry, Obligation
 
 _ENTRIES = Entry._meta.db_table
-_OF_BILLERS = "(%(billers)s::uuid[] IS NULL OR biller_id = ANY(%(billers)s::uuid[]))"
+OF_BILLERS = "(%(billers)s::uuid[] IS NULL OR biller_id = ANY(%(billers)s::uuid[]))"
 
 
 @dataclass
@@ -20,10 +20,17 @@ class Finding:
     """What the ledger of one kind of obligation came to."""
 
     kind: str
-    obligations: int = 0
+    counted: int = 0
     entries: int = 0
     wrong: dict[str, list[str]] = field(default_factory=dict)
     """The ids of what is wrong, by what is wrong with them."""
+    noun: str = "obligations"
+
+
+Check = Callable[[dict[str, Any]], Finding]
+"""What an app above proves of its own rows beside the ledger; `billers` are the values to narrow by, None for all."""
+
+checks: list[Check] = []
 
 
 def kinds() -> dict[str, type[Obligation]]:
@@ -38,29 +45,31 @@ def prove(billers: Collection[Any] | None = None) -> Iterator[Finding]:
     for kind, model in known.items():
         values["kind"] = kind
         finding = Finding(kind)
-        finding.obligations = _rows(f"SELECT count(*) FROM {model._meta.db_table} WHERE {_OF_BILLERS}", values)[0][0]
-        counted = f"SELECT count(*) FROM {_ENTRIES} WHERE obligation_kind = %(kind)s AND {_OF_BILLERS}"
-        finding.entries = _rows(counted, values)[0][0]
+        finding.counted = rows(f"SELECT count(*) FROM {model._meta.db_table} WHERE {OF_BILLERS}", values)[0][0]
+        counted = f"SELECT count(*) FROM {_ENTRIES} WHERE obligation_kind = %(kind)s AND {OF_BILLERS}"
+        finding.entries = rows(counted, values)[0][0]
         for what, statement in _doubts(model).items():
-            if found := [encode(PREFIXES.get(kind, kind), key) for (key,) in _rows(statement, values)]:
+            if found := [encode(PREFIXES.get(kind, kind), key) for (key,) in rows(statement, values)]:
                 finding.wrong[what] = found
         yield finding
-    strange = f"SELECT id FROM {_ENTRIES} WHERE obligation_kind <> ALL(%(kinds)s) AND {_OF_BILLERS} ORDER BY id"
-    if found := [encode("ent", key) for (key,) in _rows(strange, values)]:
+    strange = f"SELECT id FROM {_ENTRIES} WHERE obligation_kind <> ALL(%(kinds)s) AND {OF_BILLERS} ORDER BY id"
+    if found := [encode("ent", key) for (key,) in rows(strange, values)]:
         yield Finding("unknown", entries=len(found), wrong={"no such kind of obligation": found})
+    for check in checks:
+        yield check(values)
 
 
 def _doubts(model: type[Obligation]) -> dict[str, str]:
     """Return the statements that find the ids of what is wrong with obligations of this kind."""
     table, amount = model._meta.db_table, model.amount_field
-    entries = f"SELECT * FROM {_ENTRIES} WHERE obligation_kind = %(kind)s AND {_OF_BILLERS}"
+    entries = f"SELECT * FROM {_ENTRIES} WHERE obligation_kind = %(kind)s AND {OF_BILLERS}"
     return {
         "differs from the sum of its entries": f"""
             SELECT held.id FROM {table} AS held LEFT JOIN (
                 SELECT biller_id, obligation_id, sum(amount) AS total, count(*) AS entries
                 FROM ({entries}) AS entry GROUP BY biller_id, obligation_id
             ) AS posted ON posted.biller_id = held.biller_id AND posted.obligation_id = held.id
-            WHERE {_OF_BILLERS.replace("biller_id", "held.biller_id")} AND (
+            WHERE {OF_BILLERS.replace("biller_id", "held.biller_id")} AND (
                 COALESCE(held.{amount}, 0) <> COALESCE(posted.total, 0)
                 OR held.entry_count <> COALESCE(posted.entries, 0)
             )
@@ -82,7 +91,8 @@ def _doubts(model: type[Obligation]) -> dict[str, str]:
     }
 
 
-def _rows(statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+def rows(statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return what a statement of a proof finds."""
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())

@@ -209,7 +209,7 @@ class Payment(Tenanted):
             models.CheckConstraint(
                 condition=Q(external_reference__regex=f"^{REFERENCE}$"),
                 name="payment_external_reference_well_formed",
-                violation_error_message="A payment's reference is 1 to 64 of A-Z a-z 0-9 . _ -",
+                violation_error_message="A payment's reference is 1 to 64 letters, digits, dots, hyphens, underscores.",
             ),
         ]
         indexes = [
@@ -319,6 +319,7 @@ class Reference(models.Model):
                 condition=Q(payment_id=None, biller_id=None, reason__isnull=False)
                 | Q(payment_id__isnull=False, biller_id__isnull=False, reason=None),
                 name="reference_of_payment_or_reversal",
+                violation_error_message="A reference stands for a payment, or for a reversal that came before it.",
             ),
         ]
 

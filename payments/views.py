@@ -1,6 +1,7 @@
 """How billers and partners ask about payments, and take and undo them."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -19,12 +20,12 @@ from api.serializers import Shape
 from api.views import Door, ListViewSet
 from billers.acts import Act
 from billers.models import Biller, Partner
+from billers.tenancy import TenantQuerySet
 from core.refusals import absent
 from core.statements import Row, read
-from core.text import is_reference
 from payments import looking_up
 from payments.filters import PartnerPaymentFilter, PaymentFilter
-from payments.models import Payment, Reference, is_id
+from payments.models import REFERENCE, Payment, Reference, is_id
 from payments.serializers import (
     NewPayment,
     ObligationAnswer,
@@ -34,6 +35,8 @@ from payments.serializers import (
     UndoneAnswer,
     undone,
 )
+
+_REFERENCE = re.compile(rf"{REFERENCE}\Z")  # which every id of ours is too
 
 OPERATIONS = {
     "create": replace(
@@ -72,7 +75,7 @@ OPERATIONS = {
 class Collecting(Door):
     """What both sides share: taking a payment and undoing it, each once, however often it is asked."""
 
-    queryset = Payment.objects.all()
+    queryset: ClassVar[TenantQuerySet] = Payment.objects.all()
     answers = {"reverse": UndoneAnswer}
     collection: ClassVar[str]
     create_shape: ClassVar[Shape] = NewPayment()
@@ -144,7 +147,7 @@ class Collecting(Door):
         raise absent(Payment, key)
 
     def _nameable(self, key: str) -> None:
-        if not is_reference(key):
+        if not _REFERENCE.match(key):
             raise absent(Payment, key)
 
 

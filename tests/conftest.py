@@ -1,6 +1,8 @@
 """What most tests need: two billers, and a caller of the API for each kind of key."""
 
+import http.client
 import json
+from contextlib import closing
 
 import pytest
 from django.conf import settings
@@ -9,6 +11,7 @@ from django.test import Client
 from accounts.models import Account
 from api.authentication import key_ring
 from api.models import IdempotencyKey
+from bench.serving import OURS, served, url_of_scratch
 from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from customers.models import Customer
@@ -114,6 +117,25 @@ def api(api_for, biller):
 def partner_api(api_for, partner):
     """A caller with a write key of `partner`."""
     return api_for(partner)
+
+
+@pytest.fixture
+def callers(transactional_db):
+    """Make callers of a server of its own, on the test database, from their keys; any number of threads may call."""
+    with served(OURS, {"DATABASE_URL": url_of_scratch(), "LOG_LEVEL": "ERROR"}) as port:
+
+        def caller(key):
+            def send(method, path, body=None, **headers):
+                headers = {name.replace("_", "-"): value for name, value in headers.items()}
+                headers |= {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+                with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
+                    line.request(method, path, json.dumps(body), headers)
+                    response = line.getresponse()
+                    return response.status, response.read(), dict(response.getheaders())
+
+            return send
+
+        yield caller
 
 
 @pytest.fixture

@@ -1,17 +1,14 @@
 """Real threads against the served API, with real COMMITs: nothing is lost, nothing is done twice."""
 
-import http.client
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from itertools import pairwise
 
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
-from bench.serving import served, url_of_scratch
 from billers.models import ApiKey, Biller
 from bills.models import Bill
 from customers.models import Customer
@@ -21,21 +18,10 @@ THREADS = 20
 
 
 @pytest.fixture
-def call(transactional_db):
-    """Call the API of a server of its own on the test database."""
+def call(callers):
+    """Call the served API with the key of a biller."""
     biller = Biller.objects.found(name="Racer", reference="racer")["live"]
-    _, key = ApiKey.objects.issue(biller)
-    with served("billing_project.wsgi:application", {"DATABASE_URL": url_of_scratch(), "LOG_LEVEL": "ERROR"}) as port:
-
-        def send(method, path, body=None, **headers):
-            headers = {name.replace("_", "-"): value for name, value in headers.items()}
-            headers |= {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
-                line.request(method, path, json.dumps(body), headers)
-                response = line.getresponse()
-                return response.status, response.read(), dict(response.getheaders())
-
-        yield send
+    return callers(ApiKey.objects.issue(biller)[1])
 
 
 def at_once(action, items):

@@ -19,6 +19,7 @@ from core.rules import Rule
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint
 from ledger.models import Entry
+from payments.models import Payment, Reference
 
 COMPOSITE = {
     "external_reference": "INV-1",
@@ -55,6 +56,7 @@ BREAKS = {
     "account_customer_fixed": (Account, {"customer_id": uuid.uuid4()}),
     "bill_amount_due_positive": (Bill, {"amount_due": 0}),
     "bill_amount_paid_in_range": (Bill, {"amount_paid": -1}),
+    "amount_paid_below_payments": (Bill, {"amount_paid": 0}),
     "bill_currency_well_formed": (Bill, {"currency": "R"}),
     "bill_has_payments": (Bill, {"voided_at": timezone.now()}),
     "bill_voided": (Bill, {"amount_due": F("amount_due") + 1}),
@@ -62,6 +64,12 @@ BREAKS = {
     "bill_currency_fixed": (Bill, {"currency": "USD"}),
     "bill_date_fixed": (Bill, {"bill_date": "2020-01-01"}),
     "entry_kind_known": (Entry, {"kind": "gift"}),
+    "entry_names_its_payment": (Entry, {"kind": "payment", "payment_id": None}),
+    "payment_amount_positive": (Payment, {"amount": 0}),
+    "payment_currency_well_formed": (Payment, {"currency": "R"}),
+    "payment_method_known": (Payment, {"method": "barter"}),
+    "payment_external_reference_well_formed": (Payment, {"external_reference": "a b"}),
+    "reference_of_payment_or_reversal": (Reference, {"reason": "x"}),
     "event_type_known": (Event, {"type": "bill.lost"}),
     "webhook_endpoint_url_https": (WebhookEndpoint, {"url": "http://hooks.example/"}),
     "webhook_endpoint_events_known": (WebhookEndpoint, {"events": ["bill.lost"]}),
@@ -79,7 +87,12 @@ CONFLICTS = {
     *("account_customer_fixed", "bill_has_payments", "bill_voided"),
     *("bill_owner_fixed", "bill_currency_fixed", "bill_date_fixed"),
 }
-UNTRIGGERED = {"bill_currency_well_formed": "bills_bill", "entry_kind_known": "ledger_entry"}
+UNTRIGGERED = {
+    "bill_currency_well_formed": "bills_bill",
+    "entry_kind_known": "ledger_entry",
+    "entry_names_its_payment": "ledger_entry",
+    **{name: "payments_payment" for name in BREAKS if name.startswith("payment_")},
+}
 """Where a trigger speaks before the check can: the check itself is met with the triggers off."""
 for _kind, _table in (("customer", "customers_customer"), ("account", "accounts_account")):
     UNTRIGGERED |= {f"{_kind}_balance_needs_currency": _table, f"{_kind}_currency_well_formed": _table}
@@ -93,6 +106,15 @@ def bill(api, partners):
     assert api.get("/billing/events").status_code == 200
     check_now()
     return Bill.objects.get()
+
+
+@pytest.fixture
+def paid(api, bill):
+    """The bill, with a payment of its biller beside what it was issued with."""
+    body = {"external_reference": "P", "amount": 1, "currency": "ZAR", "method": "cash", "obligation": bill.pk}
+    assert api.post("/billing/payments", body, Idempotency_Key="p").status_code == 201
+    check_now()
+    return bill
 
 
 def check_now():
@@ -133,7 +155,7 @@ def without_triggers(table, write):
 
 
 def checks_and_rules():
-    labels = ("customers", "accounts", "bills", "ledger", "events", "billers")
+    labels = ("customers", "accounts", "bills", "ledger", "events", "billers", "payments")
     for model in (model for label in labels for model in apps.get_app_config(label).get_models()):
         named = [rule for rule in model._meta.constraints if isinstance(rule, models.CheckConstraint)]
         named += [rule for rule in getattr(model._meta, "triggers", []) if isinstance(rule, Rule)]
@@ -160,8 +182,8 @@ def broken(name, bill):
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_the_database_refuses_by_name_and_it_is_explained_in_the_rules_own_words(bill, name):
-    error = broken(name, bill)
+def test_the_database_refuses_by_name_and_it_is_explained_in_the_rules_own_words(paid, name):
+    error = broken(name, paid)
     assert error.__cause__.diag.constraint_name == name
     refusal = explain(error, {})
     assert type(refusal) is (Conflict if name in CONFLICTS else RuleBroken)

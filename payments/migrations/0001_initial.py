@@ -112,6 +112,7 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="reference_of_payment_or_reversal",
+                        violation_error_message="A reference stands for a payment, or for a reversal that came before it.",
                     )
                 ],
             },
@@ -250,7 +251,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("external_reference__regex", "^[A-Za-z0-9._-]{1,64}$")),
                 name="payment_external_reference_well_formed",
-                violation_error_message="A payment's reference is 1 to 64 of A-Z a-z 0-9 . _ -",
+                violation_error_message="A payment's reference is 1 to 64 letters, digits, dots, hyphens, underscores.",
             ),
         ),
         pgtrigger.migrations.AddTrigger(

@@ -11,7 +11,10 @@ from events.models import WebhookEndpoint
 
 
 class Receiver(http.server.ThreadingHTTPServer):
-    """Keeps what arrives; `answer` decides how each request is answered: a status, or what writes to the line."""
+    """Keeps what arrives; `answer` decides how each request is answered: a status, or what writes to the line.
+
+    `greet` is called of each connection, before anything is sent over it.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -19,6 +22,7 @@ class Receiver(http.server.ThreadingHTTPServer):
     def __init__(self, authority, host="127.0.0.1"):
         self.arrived = []
         self.answer = lambda request: 200
+        self.greet = lambda: None
         super().__init__((host, 0), Handler)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1", "localhost").configure_cert(self.context)
@@ -43,6 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def setup(self):
+        self.server.greet()
         self.request.settimeout(30)
         self.request = self.server.context.wrap_socket(self.request, server_side=True)
         super().setup()
@@ -60,8 +65,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             for name, value in {"Content-Length": "0", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-
-    do_GET = do_POST
 
     def log_message(self, *args):
         """Keep quiet."""

@@ -1,4 +1,4 @@
-"""Events reach the endpoints that want them, signed, at least once, and nobody waits for another: contract, section 5."""
+"""Events reach the endpoints that want them, signed, at least once: contract, section 5."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_a_receiver_with_another_secret_does_not_believe_it(api, receiver, regis
     drained()
     with pytest.raises(WebhookVerificationError):
         receiver.verified(WebhookSecret.invent())
-    [(path, headers, body)] = receiver.arrived
+    [(_, headers, body)] = receiver.arrived
     with pytest.raises(WebhookVerificationError):
         Webhook(WebhookSecret.objects.get().secret).verify(body.replace(b"C", b"D"), headers)
 
@@ -150,7 +150,7 @@ def test_410_disables_the_endpoint_at_once_and_says_so(api, receiver, registered
     assert (shown.json()["enabled"], shown.json()["disabled_reason"]) == (False, "gone")
     assert shown.headers["ETag"] == '"2"'
     assert sorted(delivery["state"] for delivery in deliveries(api)) == ["given_up", "pending"]
-    [enabled, disabled] = apps.get_model("events", "WebhookEndpointHistory").objects.order_by("pgh_id")
+    [_, disabled] = apps.get_model("events", "WebhookEndpointHistory").objects.order_by("pgh_id")
     assert disabled.pgh_context == {"actor": "worker:webhooks", "reason": "It answered 410."}
     api.patch(f"/billing/webhook_endpoints/{one['id']}", {"enabled": True})
     receiver.answer = lambda request: 200
@@ -564,6 +564,32 @@ def test_a_worker_that_is_killed_at_any_moment_loses_nothing(api, receiving, reg
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
 
 
+@pytest.mark.parametrize("moment", ["connected", "asked"])
+def test_a_worker_that_is_killed_with_an_event_in_its_hands_sends_it_again(
+    api, receiver, registered, environment, moment
+):
+    registered(receiver.url)
+    enrol(api, "C")
+    running = []
+
+    def kill(*_):
+        if running:
+            running.pop().kill()
+            time.sleep(0.2)
+        return 200
+
+    setattr(receiver, "greet" if moment == "connected" else "answer", kill)
+    first = worker(environment)
+    running.append(first)
+    assert first.wait(30) == -signal.SIGKILL
+    assert receiver.sequences == ([] if moment == "connected" else [1])
+    assert json.loads(worker(environment, "--once", "--json").communicate()[0])["delivered"] == 0  # leased
+    time.sleep(2.1)
+    assert json.loads(worker(environment, "--once", "--json").communicate()[0])["delivered"] == 1
+    assert receiver.sequences == ([1] if moment == "connected" else [1, 1])
+    assert Delivery.objects.get().state == "delivered"
+
+
 def unnumbered():
     return Event.objects.filter(sequence=None).exists()
 
@@ -588,13 +614,17 @@ def test_a_signal_ends_the_worker_politely(api, receiver, registered, environmen
     assert (running.returncode, told) == (0, "numbered: 1, delivered: 1, failed: 0, given up: 0\n")
 
 
-def test_a_worker_ends_with_the_process_that_started_it(environment, db):
-    starter = f"import subprocess, sys; subprocess.Popen({[sys.executable, 'manage.py', 'deliver_webhooks', '--with-parent']!r}); sys.stdin.read()"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", starter], cwd=settings.BASE_DIR, env=environment, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    time.sleep(2)
-    parent.kill()
+STARTER = """
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "manage.py", "deliver_webhooks", "--with-parent", str(os.getpid())])
+time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("lives", [0, 2])
+def test_a_worker_ends_with_the_process_that_started_it_however_early(environment, db, lives):
+    starter = [sys.executable, "-c", STARTER, str(lives)]
+    parent = subprocess.Popen(starter, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, text=True)
     # The worker holds the other end of the pipe until it is gone.
     assert parent.stdout.read() == "numbered: 0, delivered: 0, failed: 0, given up: 0\n"
+    parent.wait()

@@ -185,57 +185,55 @@ def skewed_clocks(monkeypatch):
     monkeypatch.setattr(ids, "uuid7", uuid7)
 
 
+OBJECTS = ["a", "b", "c"]
+
+
+def count_up(biller, name):
+    """Raise a customer's number by one, under its lock."""
+
+    def write(act):
+        number = int(Customer.objects.held(act, name).metadata.get("n", 0)) + 1
+        Customer.objects.amend(act, name, metadata={"n": str(number)})
+
+    perform(biller, "test", write)
+
+
+def read_all(api, is_over):
+    """Follow the feed until nothing comes after the last writer."""
+    seen, after = [], 0
+    while True:
+        over = is_over()
+        page = feed(api, after, limit=17)
+        seen += page["data"]
+        after = page["next_after"]
+        if over and not page["data"]:
+            return seen
+
+
+def counted(events, name):
+    """Return the numbers told of one customer, in the order of the feed."""
+    of_it = [event["data"] for event in events if event["type"] == "customer.updated"]
+    return [int(data["metadata"]["n"]) for data in of_it if data["external_reference"] == name]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_20_writers_and_4_readers_leave_no_gap_and_keep_each_objects_order(api, biller, skewed_clocks):
-    objects = ["a", "b", "c"]
-    enrol(api, *objects)
-    writing = threading.Event()
-    writing.set()
-
-    def write(number):
-        for change in range(CHANGES):
-            name = objects[(number + change) % len(objects)]
-
-            def count_up(act, name=name):
-                held = Customer.objects.held(act, name)
-                Customer.objects.amend(act, name, metadata={"n": str(int(held.metadata.get("n", 0)) + 1)})
-
-            perform(biller, "test", count_up)
-
-    def read():
-        seen, after, last = [], 0, False
-        while True:
-            page = feed(api, after, limit=17)
-            seen += page["data"]
-            after = page["next_after"]
-            if not page["data"]:
-                if last:
-                    return seen
-                last = not writing.is_set()  # one more look after the last writer has committed
+    enrol(api, *OBJECTS)
+    done = []
 
     def work(number):
         if number >= WRITERS:
-            return read()
-        write(number)
-        with counting:
-            done.append(number)
-            if len(done) == WRITERS:
-                writing.clear()
-        return None
+            return read_all(api, lambda: len(done) == WRITERS)
+        for change in range(CHANGES):
+            count_up(biller, OBJECTS[(number + change) % len(OBJECTS)])
+        return done.append(number)
 
-    done, counting = [], threading.Lock()
     seen = in_threads(work, WRITERS + READERS)[WRITERS:]
-    total = len(objects) + WRITERS * CHANGES
     for events in seen:
-        assert [event["sequence"] for event in events] == list(range(1, total + 1))
+        assert [event["sequence"] for event in events] == list(range(1, len(OBJECTS) + WRITERS * CHANGES + 1))
         assert events == seen[0]
-        for name in objects:
-            counted = [
-                int(event["data"]["metadata"]["n"])
-                for event in events
-                if event["type"] == "customer.updated" and event["data"]["external_reference"] == name
-            ]
-            assert counted == list(range(1, WRITERS * CHANGES // len(objects) + 1))
+        for name in OBJECTS:
+            assert counted(events, name) == list(range(1, WRITERS * CHANGES // len(OBJECTS) + 1))
     # The ids alone would tell another order: the clocks of the writers differ.
     by_id = list(Event.objects.order_by("id").values_list("sequence", flat=True))
     assert by_id != sorted(by_id)

@@ -57,6 +57,7 @@ def test_a_sound_ledger_is_counted_and_passes(bill):
             "customer: 1 obligations, 1 entries",
             "account: 0 obligations, 0 entries",
             "bill: 1 obligations, 2 entries",
+            "payment: 0 payments, 0 entries",
             "The ledger agrees.",
         ],
     )
@@ -66,7 +67,7 @@ def test_an_amount_that_differs_from_its_entries_is_named(bill):
     broken("UPDATE bills_bill SET amount_paid = 51")
     code, lines = checked()
     assert code == 1
-    assert lines[-2:] == ["bill: 1 wrong, differs from the sum of its entries:", bill.pk]
+    assert lines[-3:-1] == ["bill: 1 wrong, differs from the sum of its entries:", bill.pk]
 
 
 def test_a_balance_that_differs_from_its_entries_is_named(bill):
@@ -87,21 +88,21 @@ def test_a_broken_running_total_is_named(bill):
     broken("UPDATE ledger_entry SET total = 31 WHERE sequence = 1 AND obligation_kind = 'bill'")
     code, lines = checked()
     assert code == 1
-    assert lines[-2:] == ["bill: 1 wrong, its running total is broken:", bill.pk]
+    assert lines[-3:-1] == ["bill: 1 wrong, its running total is broken:", bill.pk]
 
 
 def test_a_gap_in_the_sequence_is_named(bill):
     broken("UPDATE ledger_entry SET sequence = 3 WHERE sequence = 2")
     code, lines = checked()
     assert code == 1
-    assert lines[-2:] == ["bill: 1 wrong, its running total is broken:", bill.pk]
+    assert lines[-3:-1] == ["bill: 1 wrong, its running total is broken:", bill.pk]
 
 
 def test_an_entry_about_nothing_is_named(bill):
     broken("DELETE FROM bills_bill")
     code, lines = checked()
     assert code == 1
-    assert lines[-2:] == ["bill: 1 wrong, has entries but does not exist:", bill.pk]
+    assert lines[-3:-1] == ["bill: 1 wrong, has entries but does not exist:", bill.pk]
 
 
 def test_an_entry_about_no_known_kind_is_named(bill):

@@ -1,23 +1,21 @@
 """Every change of a balance or an amount_paid is an entry, by whichever door: contract, sections 2 and 3."""
 
-import uuid
 from itertools import accumulate
 
 import pytest
 import time_machine
 from django.db import IntegrityError, connection
-from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
 from billers.acts import perform
 from billers.models import ApiKey
 from bills.models import Bill
-from bills.signals import recompute_bill
-from core.ids import encode
+from bills.signals import recompute_bills
 from customers.models import Customer
 from events.models import Event
 from ledger.models import Entry
+from ledger.signals import posted
 
 CUSTOMER = {"external_reference": "C", "currency": "ZAR", "balance": 30}
 ACCOUNT = {"external_reference": "A", "currency": "ZAR", "balance": -20, "customer": CUSTOMER}
@@ -134,19 +132,9 @@ def test_entries_are_found_by_obligation_kind_payment_and_time(api, records):
 
 
 def test_entries_of_a_payment_are_found_by_its_id(api, records):
-    bill, payment = Bill.objects.get(), encode("pay", uuid.uuid4())
-    paid = Entry(
-        biller_id=bill.biller_id,
-        obligation_kind="bill",
-        sequence=2,
-        amount=90,
-        total=100,
-        obligation_id=Bill._meta.pk.get_db_prep_value(bill.pk, connection),
-        kind="payment",
-        payment_id=payment,
-        actor="partner:test",
-    )
-    paid.save(force_insert=True)
+    bill = api.get("/billing/bills/B").json()
+    body = {"external_reference": "P", "currency": bill["currency"], "amount": 90, "method": "eft"}
+    payment = api.post("/billing/payments", {**body, "obligation": bill["id"]}, Idempotency_Key="p").json()["id"]
     [told] = entries(api, f"&payment={payment}")
     assert (told["payment_id"], told["kind"], told["amount"], told["total"]) == (payment, "payment", 90, 100)
     assert api.get("/billing/bills/B").json()["status"] == "PAID"
@@ -256,11 +244,11 @@ def test_a_path_that_forgets_the_ledger_cannot_commit(api, biller, records, ever
 @pytest.mark.django_db(transaction=True)
 def test_a_signal_that_is_missing_cannot_commit_and_its_event_goes_with_it(biller, records, everything):
     before = everything()
-    post_save.disconnect(recompute_bill, sender=Entry)
+    posted.disconnect(recompute_bills, sender=Entry)
     try:
         name = refused_at_commit(lambda act: Bill.objects.amend(act, "B", amount_paid=99), biller)
     finally:
-        post_save.connect(recompute_bill, sender=Entry)
+        posted.connect(recompute_bills, sender=Entry)
     assert name == "bill_agrees_with_ledger"
     assert everything() == before
 

@@ -1,61 +1,78 @@
-"""What tests of payments need: a partner that collects for the biller, and something to pay."""
+"""What tests of payments need: a partner at its till, and something to pay."""
+
+from itertools import count
 
 import pytest
 from django.db import connection
 
-from billers.models import Enablement, Partner
 from ledger.models import Entry
 from payments.models import Payment, Reversal
 
 
 @pytest.fixture
-def partners(db):
-    """One partner in live and test mode."""
-    return Partner.objects.found(name="Corner Shops", reference="shops")
-
-
-@pytest.fixture
-def partner(partners, biller):
-    Enablement.objects.enable(partners["live"], [biller])
-    return partners["live"]
-
-
-@pytest.fixture
-def till(api_for, partner):
+def till(partner_api):
     """A caller with a write key of the partner."""
-    return api_for(partner)
+    return partner_api
 
 
 @pytest.fixture
 def pay(till):
-    """Pay with a new idempotency key each time."""
-    count = iter(range(10**6))
+    """Take a payment at the till, each under a reference and an idempotency key of its own."""
+    numbers = count()
 
-    def paid(**payment):
-        n = next(count)
-        body = {"external_reference": f"T-{n}", "currency": "ZAR", "method": "cash", **payment}
-        return till.post("/partner/payments", body, Idempotency_Key=f"pay-{n}")
+    def paid(caller=till, path="/partner/payments", **payment):
+        number = next(numbers)
+        body = {"external_reference": f"T-{number}", "currency": "ZAR", "method": "cash", **payment}
+        return caller.post(path, body, Idempotency_Key=f"pay-{number}")
 
     return paid
 
 
 @pytest.fixture
 def undo(till):
-    """Reverse with a new idempotency key each time."""
-    count = iter(range(10**6))
+    """Reverse a payment at the till, each time under an idempotency key of its own."""
+    numbers = count()
 
-    def undone(key, reason="Wrong payer"):
-        return till.post(f"/partner/payments/{key}/reverse", {"reason": reason}, Idempotency_Key=f"undo-{next(count)}")
+    def undone(key, caller=till, path="/partner/payments", reason="Wrong payer"):
+        return caller.post(f"{path}/{key}/reverse", {"reason": reason}, Idempotency_Key=f"undo-{next(numbers)}")
 
     return undone
 
 
 @pytest.fixture
-def bill(api):
-    """A bill of ZAR 20.00 of an account of a customer."""
-    account = {"external_reference": "A", "customer": {"external_reference": "C", "name": "John Doe"}}
-    body = {"external_reference": "B", "currency": "ZAR", "amount_due": 2000, "account": account}
-    return api.post("/billing/bills", body).json()
+def owe(api):
+    """Make a bill, under a customer of its own unless told otherwise; return it."""
+    numbers = count()
+
+    def owed(amount_due=2000, **fields):
+        number = next(numbers)
+        owner = {"customer": {"external_reference": f"C-{number}", "name": "John Doe"}}
+        owner = owner if not fields.keys() & {"customer", "account"} else {}
+        body = {"external_reference": f"B-{number}", "currency": "ZAR", "amount_due": amount_due, **owner, **fields}
+        created = api.post("/billing/bills", body)
+        assert created.status_code == 201, created.content
+        return created.json()
+
+    return owed
+
+
+@pytest.fixture
+def refused():
+    """Assert that an answer is a refusal of this status with exactly these reasons."""
+
+    def check(response, status, *reasons):
+        told = response.json()
+        code = "invalid_request" if status == 400 else reasons[0][0]
+        assert (response.status_code, told["code"]) == (status, code), told
+        assert [(error["code"], error["pointer"]) for error in told["errors"]] == list(reasons)
+
+    return check
+
+
+@pytest.fixture
+def bill(owe):
+    """A bill of ZAR 20.00."""
+    return owe()
 
 
 @pytest.fixture

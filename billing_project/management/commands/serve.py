@@ -28,8 +28,12 @@ THREAD_IDLE_SECONDS = 600
 WORKERS = ("deliver_webhooks",)
 """The commands that run beside the server."""
 
+# A process of the server's that is forked while a command is started would keep the pipe open that tells of its start,
+# and who started it would wait for ever.
+_starting = threading.Lock()
+
 SECONDS_TO_RESTART = 5
-SECONDS_TO_STOP = 20
+SECONDS_TO_STOP = 3
 
 
 class Command(BaseCommand):
@@ -79,6 +83,9 @@ class Command(BaseCommand):
             log_level=LogLevels.warning,
         )
 
+        os.register_at_fork(
+            before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release
+        )
         os.register_at_fork(after_in_child=obey_parent_alone)
 
         @server.on_startup
@@ -125,10 +132,11 @@ def beside(commands: Sequence[str], tell: Callable[[str], Any]) -> Iterator[None
 
 def keep_running(command: str, ending: threading.Event, tell: Callable[[str], Any]) -> None:
     """Run one command over and over; at the end ask it to stop, and kill it when it does not."""
-    line = [sys.executable, str(settings.BASE_DIR / "manage.py"), command, "--with-parent"]
+    line = [sys.executable, str(settings.BASE_DIR / "manage.py"), command, "--with-parent", str(os.getpid())]
     while not ending.is_set():
         # A session of its own: the terminal's Ctrl-C is for the server, which then sees to the rest.
-        worker = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
+        with _starting:
+            worker = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
         while worker.poll() is None and not ending.wait(0.2):
             pass
         if worker.poll() is None:

@@ -30,16 +30,15 @@ class Command(BaseCommand):
             help="how many endpoints are served at once (default: $WEBHOOK_THREADS, %(default)s)",
         )
         parser.add_argument(
-            "--with-parent", action="store_true", help="stop when the process that started this one is gone"
+            "--with-parent", type=int, metavar="PID", help="stop when this process, which started this one, is gone"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         courier = Courier(once=options["once"], threads=max(1, options["threads"]))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: courier.stop())
-        if options["with_parent"]:
-            parent = os.getppid()
-            threading.Thread(target=_watch, args=(parent, courier), daemon=True).start()
+        if options["with_parent"] is not None:
+            threading.Thread(target=_watch, args=(options["with_parent"], courier), daemon=True).start()
         counts = courier.run().counts
         if options["json"]:
             self.stdout.write(json.dumps(counts))

@@ -27,7 +27,7 @@ class Command(BaseCommand):
         """Print the counts of each kind of obligation, then the ids of what is wrong."""
         wrong = False
         for finding in prove(None if biller is None else _billers(biller)):
-            self.stdout.write(f"{finding.kind}: {finding.obligations:,} obligations, {finding.entries:,} entries")
+            self.stdout.write(f"{finding.kind}: {finding.counted:,} {finding.noun}, {finding.entries:,} entries")
             for what, ids in finding.wrong.items():
                 wrong = True
                 self.stdout.write("\n".join([f"{finding.kind}: {len(ids):,} wrong, {what}:", *ids]))
