@@ -12,7 +12,7 @@ from api.models import IdempotencyKey
 from billers.models import ApiKey, Biller
 from bills.models import Bill
 from customers.models import Customer
-from events.models import Event
+from events.models import Delivery, Event, WebhookEndpoint, WebhookSecret
 from ledger.models import Entry
 
 
@@ -96,7 +96,7 @@ def everything(db):
     """Read every row a request may write: equal before and after means that nothing moved."""
 
     def read():
-        tables = (Customer, Account, Bill, Entry, Event, IdempotencyKey)
+        tables = (Customer, Account, Bill, Entry, Event, WebhookEndpoint, WebhookSecret, Delivery, IdempotencyKey)
         return {table.__name__: sorted(map(str, table.objects.values())) for table in tables}
 
     return read

@@ -133,6 +133,13 @@ def test_the_document_needs_no_key_and_names_every_route(nobody):
         "/billing/bills/{key}",
         "/billing/bills/{key}/void",
         "/billing/entries",
+        "/billing/events",
+        "/billing/webhook_endpoints",
+        "/billing/webhook_endpoints/{key}",
+        "/billing/webhook_endpoints/{key}/rotate",
+        "/billing/deliveries",
+        "/billing/deliveries/{key}",
+        "/billing/deliveries/{key}/redeliver",
         "/health/live",
         "/health/ready",
     }

@@ -52,13 +52,13 @@ def test_the_page_shows_every_operation_and_tries_one_out_with_what_it_offers(ap
     page.get_by_text("Create a bill of ZAR 20.00 under a new customer John Doe, in one call").first.wait_for(
         state="attached"
     )
-    assert page.locator(".opblock").count() == 22
+    assert page.locator(".opblock").count() == 31
 
     page.locator("button.authorize").first.click()
     page.locator("input[aria-label=auth-bearer-value]").fill(api.key)
     page.locator(".auth-btn-wrapper button.authorize").click()
     page.locator("button.btn-done").click()
-    for collection in ("customers", "accounts", "bills", "entries"):
+    for collection in ("customers", "accounts", "bills", "entries", "webhook_endpoints", "deliveries"):
         operation = page.locator(f"#operations-{collection}-{collection}_list")
         operation.locator(".opblock-summary-control").click()
         operation.locator("button.try-out__btn").click()

@@ -142,7 +142,7 @@ def records(api):
     for _ in range(2):
         endpoint = api.post("/billing/webhook_endpoints", {"url": "https://hooks.example/"}).json()
     api.get("/billing/events")
-    delivery = api.get("/billing/deliveries").json()["data"][0]
+    delivery = api.get(f"/billing/deliveries?endpoint={endpoint['id']}").json()["data"][0]
     OURS.update(webhook_endpoints=endpoint["id"], deliveries=delivery["id"])
 
 
