@@ -65,6 +65,7 @@ OWN = {
     "customer_not_found": "There is no such customer.",
     "account_not_found": "There is no such account.",
     "bill_not_found": "There is no such bill.",
+    "payer_reference_not_found": "The customer, account or bill has no payer reference yet.",
     "external_reference_taken": "The external reference is in use; `existing_id` says by which record.",
     "account_of_another_customer": "The account belongs to another customer than the one named.",
     "bill_without_account": "The bill hangs on its customer, not on an account.",

@@ -46,7 +46,8 @@ _PAYMENTS = f"""
     INSERT INTO payments_payment (id, biller_id, partner_id, external_reference, amount, currency, method, metadata,
         allocations, amount_remaining, actor, created_at)
     SELECT {_ID.format(kind=4, serial="s")}, %(biller)s, (%(partners)s::uuid[])[s %% (%(count)s + 1) + 1], 'P-' || s,
-        100 + s %% 100000, 'ZAR', (ARRAY['cash', 'card', 'eft', 'wallet', 'push', 'other'])[s %% 6 + 1], '{{}}', '[]', 0,
+        100 + s %% 100000, 'ZAR',
+        (ARRAY['cash', 'card', 'eft', 'wallet', 'push', 'other'])[s %% 6 + 1], '{{}}', '[]', 0,
         'bench', timestamptz '2026-01-01' + s * %(apart)s * interval '1 second'
     FROM generate_series(%(first)s::bigint, %(last)s - 1) AS s
 """

@@ -1,7 +1,7 @@
 """The door between a form and a verb: who acts, what refusals become, and inputs every page shares."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from django import forms
@@ -32,10 +32,14 @@ def currency_choices() -> list[tuple[str, str]]:
     return [("", "—"), *((code, code) for code in sorted(exponents()))]
 
 
-def add_refusal(form: forms.BaseForm, refusal: Refusal) -> None:
-    """Say each reason beside the field it points at, or on top of the form."""
+def add_refusal(form: forms.BaseForm, refusal: Refusal, places: Mapping[str, str] | None = None) -> None:
+    """Say each reason beside the field it points at, or on top of the form.
+
+    `places` are the fields that stand for what the form calls by another name than the API.
+    """
     for reason in refusal.reasons:
-        field = reason.pointer.removeprefix("/")
+        name = reason.pointer.removeprefix("/")
+        field = (places or {}).get(name, name)
         form.add_error(field if field in form.fields else None, reason.detail)
     if isinstance(refusal, Stale):
         form.add_error(None, "Somebody has changed it since you opened it. Nothing was saved: open the page again.")
@@ -46,6 +50,8 @@ class VerbForm(forms.ModelForm):
 
     request: HttpRequest
     biller: Biller
+    places: Mapping[str, str] = {}
+    """The fields that stand for what the API calls by another name."""
 
     def verb(self, act: Act) -> models.Model:
         """Do what the form asks for."""
@@ -57,7 +63,7 @@ class VerbForm(forms.ModelForm):
         try:
             self.instance = act_as(self.request, self.biller, self.verb, self.cleaned_data.get("reason"))
         except Refusal as refusal:
-            add_refusal(self, refusal)
+            add_refusal(self, refusal, self.places)
         except ValidationError as invalid:
             for field, errors in invalid.update_error_dict({}).items():
                 self.add_error(field if field in self.fields else None, errors)

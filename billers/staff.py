@@ -212,8 +212,8 @@ class TenantAdmin(KeptAdmin):
     @staticmethod
     def choice_label(record: Any) -> str:
         """Return what a record is called where it is chosen."""
-        name = getattr(record, "name", None)
-        return f"{record} — {name}" if name else str(record)
+        about = getattr(record, "name", None) or getattr(record, "description", None)
+        return f"{record} — {about}" if about else str(record)
 
 
 class ReadOnlyAdmin(TenantAdmin):

@@ -14,20 +14,31 @@ from customers.views import CustomerViewSet
 from events.views import DeliveryViewSet, EventViewSet, WebhookEndpointViewSet
 from ledger.views import EntryViewSet
 from payments.reporting import ReportViewSet, SettlementViewSet
-from payments.views import ObligationViewSet, PartnerPaymentViewSet, PaymentViewSet
+from payments.views import (
+    AccountReferenceViewSet,
+    BillReferenceViewSet,
+    CustomerReferenceViewSet,
+    ObligationViewSet,
+    PartnerPaymentViewSet,
+    PaymentViewSet,
+)
 
 COLLECTION: dict[str, Any] = {"get": "list", "post": "create", "put": "upsert"}
 RECORD: dict[str, Any] = {"get": "retrieve", "put": "upsert", "patch": "partial_update"}
+PAYER_REFERENCE: dict[str, Any] = {"get": "payer_reference", "post": "make_payer_reference"}
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/docs")),
     path("admin/", admin.site.urls),
     path("billing/customers", CustomerViewSet.as_view(COLLECTION)),
     path("billing/customers/<str:key>", CustomerViewSet.as_view(RECORD)),
+    path("billing/customers/<str:key>/payer_reference", CustomerReferenceViewSet.as_view(PAYER_REFERENCE)),
     path("billing/accounts", AccountViewSet.as_view(COLLECTION)),
     path("billing/accounts/<str:key>", AccountViewSet.as_view(RECORD)),
+    path("billing/accounts/<str:key>/payer_reference", AccountReferenceViewSet.as_view(PAYER_REFERENCE)),
     path("billing/bills", BillViewSet.as_view(COLLECTION)),
     path("billing/bills/<str:key>", BillViewSet.as_view(RECORD)),
+    path("billing/bills/<str:key>/payer_reference", BillReferenceViewSet.as_view(PAYER_REFERENCE)),
     path("billing/bills/<str:key>/void", BillViewSet.as_view({"post": "void"})),
     path("billing/entries", EntryViewSet.as_view({"get": "list"})),
     path("billing/events", EventViewSet.as_view({"get": "feed"})),

@@ -40,6 +40,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     "Meters, policies, loans: what a customer is billed on.",
                 ),
                 _item("Bills", "receipt_long", "bills.bill", "Issue, correct and void bills; see what is overdue."),
+                _item("Payments", "payments", "payments.payment", "What was paid, and who took it; record, reverse."),
+                _item("Payer references", "dialpad", "payments.payerreference", "What payers type on a keypad."),
             ]
         },
         {

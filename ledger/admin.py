@@ -4,14 +4,17 @@ from collections import defaultdict
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from billers.staff import ReadOnlyAdmin, chosen_biller, link_to
 from core.ids import decode
 from ledger.forms import shown
-from ledger.models import PREFIXES, Entry, Obligation
+from ledger.models import PREFIXES, Entry, Kind, Obligation
 
 
 def obligation_models() -> dict[str, type[Obligation]]:
@@ -27,16 +30,16 @@ def _currency(entry: Entry) -> str | None:
 class EntryAdmin(ReadOnlyAdmin):
     """The ledger: every change of an amount, by whom and why. Nobody changes it."""
 
-    narrowing = ("obligation_id",)
-    list_display = ("created_at", "obligation_shown", "kind", "amount_shown", "total_shown", "actor", "reason")
+    narrowing = ("obligation_id", "payment_id")
+    list_display = ("created_at", "obligation_shown", "kind_shown", "amount_shown", "total_shown", "actor", "reason")
     list_display_links = ("created_at",)
     list_filter = (("kind", ChoicesDropdownFilter),)
     sortable_by = ("created_at",)
     search_fields = ("id",)
     search_help_text = "An exact reference of a customer, account or bill, or an id"
     fieldsets = (
-        (None, {"fields": (("obligation_shown", "kind"), ("amount_shown", "total_shown"), ("actor", "reason"))}),
-        ("Record", {"fields": (("id", "sequence"), ("created_at", "payment_id"))}),
+        (None, {"fields": (("obligation_shown", "kind_shown"), ("amount_shown", "total_shown"), ("actor", "reason"))}),
+        ("Record", {"fields": (("id", "sequence"), "created_at")}),
     )
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
@@ -68,6 +71,16 @@ class EntryAdmin(ReadOnlyAdmin):
     @display(description="of")
     def obligation_shown(self, entry: Entry) -> str:
         return link_to(entry.subject, f"{entry.obligation_kind} {entry.subject}") if entry.subject else entry.obligation
+
+    @display(description="kind")
+    def kind_shown(self, entry: Entry) -> str:
+        """Return why the amount changed, with the way to the payment that an entry is of."""
+        told = Kind(entry.kind).label
+        if not entry.payment_id:
+            return told
+        # The ledger does not know the model of payments, which stands above it.
+        page = reverse("admin:payments_payment_change", args=[quote(entry.payment_id)])
+        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', page, told)
 
     @display(description="change")
     def amount_shown(self, entry: Entry) -> str:

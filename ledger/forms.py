@@ -111,7 +111,7 @@ class RecordWidget(UnfoldAdminAutocompleteWidget):
 
 
 class RecordInput(forms.ModelChoiceField):
-    """A customer or account, found by typing a part of what it is known by."""
+    """A customer, account or bill, found by typing a part of what it is known by."""
 
     widget = RecordWidget
 

@@ -36,11 +36,9 @@ class Table:
     def of(self, record: Any, site: Any) -> dict[str, Any]:
         """Return what the record's page shows."""
         opts, page = self.model._meta, site.get_model_admin(self.model)
-        named = isinstance(opts.get_field(self.by), PrefixedIdField)
-        key = record.pk if named else decode(record._meta.pk.prefix, record.pk)
-        rows = self.model._default_manager.filter(biller_id=record.biller_id, **{self.by: key}).order_by(*self.newest)
+        key, rows = self.belonging(record)
         listed = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
-        found = page.prepared(list(rows.select_related(*page.joined)[: TABLE_LENGTH + 1]))
+        found = page.prepared(list(rows.order_by(*self.newest).select_related(*page.joined)[: TABLE_LENGTH + 1]))
         return {
             "title": opts.verbose_name_plural,
             "table": {
@@ -49,10 +47,16 @@ class Table:
             },
             "has_more": len(found) > TABLE_LENGTH,
             "all": f"{listed}?biller={record.biller_id}&{self.by}={key}",
-            "add": f"{listed}add/?biller={record.biller_id}&{record.kind}={record.pk}" if self.addable else "",
+            "add": self.addable and f"{listed}add/?biller={record.biller_id}&{record.kind}={record.pk}",
             "name": opts.verbose_name,
             "empty": self.empty,
         }
+
+    def belonging(self, record: Any) -> tuple[Any, Any]:
+        """Return the rows that belong to the record, and the key by which the list finds all of them."""
+        named = isinstance(self.model._meta.get_field(self.by), PrefixedIdField)
+        key = record.pk if named else decode(record._meta.pk.prefix, record.pk)
+        return key, self.model._default_manager.filter(biller_id=record.biller_id, **{self.by: key})
 
     def _row(self, page: Any, row: models.Model) -> list[str]:
         first, *others = (_cell(page, name, row) for name in self.columns)
@@ -72,7 +76,7 @@ def _cell(page: Any, name: str, row: models.Model) -> str:
 LEDGER = Table(
     Entry,
     "obligation_id",
-    ("created_at", "kind", "amount_shown", "total_shown", "actor", "reason"),
+    ("created_at", "kind_shown", "amount_shown", "total_shown", "actor", "reason"),
     "No ledger entries: its amount has never changed.",
     newest=("-sequence",),
     addable=False,

@@ -4,11 +4,14 @@ Everything is looked at under the row locks, customers before accounts before bi
 ids, so that two payers of one bill see one another.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from typing import Any
+
+import orjson
 
 from accounts.models import Account
 from billers.acts import Act
@@ -69,6 +72,12 @@ class Share:
             currency=obligation.currency,
             **told,
         )
+
+
+def fingerprint_of(asked: Mapping[str, Any]) -> bytes:
+    """Return the digest of what a payment says, the same for everything that means the same."""
+    said = {name: value for name, value in asked.items() if value not in (None, {})}
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def kind_of(key: str) -> str | None:

@@ -33,8 +33,9 @@ _NAMED = {
         UNION ALL SELECT 'bill', id FROM bills_bill WHERE biller_id = %(biller)s AND external_reference = %(value)s
     """,
     "payer_reference": """
-        SELECT obligation_kind AS kind, obligation_id AS id FROM payments_payerreference
-        WHERE biller_id = %(biller)s AND digits = %(value)s
+        SELECT CASE WHEN customer_id IS NOT NULL THEN 'customer' WHEN account_id IS NOT NULL THEN 'account'
+            ELSE 'bill' END AS kind, COALESCE(customer_id, account_id, bill_id) AS id
+        FROM payments_payerreference WHERE biller_id = %(biller)s AND digits = %(value)s
     """,
     "phone": "SELECT 'customer' AS kind, id FROM customers_customer WHERE biller_id = %(biller)s AND phone = %(value)s",
 }

@@ -1,27 +1,33 @@
 """Money received: payments, their reversals, and the references under which a payer's channel asks about them."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, models
 from django.db.models import Q
 
+from accounts.models import Account
 from billers.acts import Act
 from billers.models import Partner
 from billers.tenancy import Tenanted, TenantForeignKey, TenantQuerySet
 from bills.models import Bill
-from core.ids import PrefixedIdField, decode, uuid_of
+from core.ids import PrefixedIdField, decode, new_id, uuid_of
 from core.money import MAX_AMOUNT, AmountField, CurrencyField
 from core.refusals import CONFLICT, Conflict, Missing, Refusal
 from core.rules import AppendOnly
 from core.statements import insert_family, made
+from customers.models import Customer
 from events.models import Event, Type
 from ledger.models import Entry, Kind
 from ledger.signals import posted
-from payments import collecting
+from payments import collecting, payer_references
 
 REFERENCE = r"[A-Za-z0-9._-]{1,64}"
 """What an external reference of a payment looks like."""
+
+MOST_TOLD = 1000
+"""How many payments, or records that hang on one, are looked through to tell the payments of a payer."""
 
 
 def is_id(key: str) -> bool:
@@ -41,7 +47,7 @@ class Method(models.TextChoices):
 
 
 class PaymentQuerySet(TenantQuerySet):
-    """Words: of_partner, own, named. Verbs: collect, undo."""
+    """Words: of_partner, own, named, of. Verbs: collect, undo, undo_for_taker."""
 
     def collect(
         self, act: Act, fingerprint: bytes, *, partner: Partner | None = None, **asked: Any
@@ -99,6 +105,25 @@ class PaymentQuerySet(TenantQuerySet):
             if payment is None:
                 raise Missing.because("payment_not_found", f"There is no payment “{key}” that you took.")
             Reference.objects.held(payment.scope_id, payment.external_reference)
+        return self._undone_once(act, payment, reason)
+
+    def undo_for_taker(self, act: Act, payment_id: str, reason: str) -> tuple["Reversal", bool]:
+        """Undo a payment in place of whoever took it, a partner too; return its reversal and whether it is new.
+
+        This is for the biller's staff: over the API, who took a payment undoes it. A partner's payment counts as
+        reversed on the partner's side as well, as if the partner had reversed it.
+
+        Raises:
+            Missing: the biller was paid no such payment.
+        """
+        payment = self.for_biller(act.biller).filter(pk=payment_id).first()
+        if payment is None:
+            raise Missing.because("payment_not_found", f"There is no payment “{payment_id}”.")
+        Reference.objects.held(payment.scope_id, payment.external_reference)
+        return self._undone_once(act, payment, reason)
+
+    def _undone_once(self, act: Act, payment: "Payment", reason: str) -> tuple["Reversal", bool]:
+        """Undo a payment whose reference is held, unless that has been done."""
         if known := payment.reversal:
             return known, False
         act.serve(payment.biller)
@@ -153,6 +178,20 @@ class PaymentQuerySet(TenantQuerySet):
     def own(self) -> "PaymentQuerySet":
         """Return what the billers took themselves."""
         return self.filter(partner_id=None)
+
+    def of(self, biller_id: str, obligation_id: str) -> "PaymentQuerySet":
+        """Return the newest payments of a biller's customer, account or bill, and of what hangs on it."""
+        about, kind = [obligation_id], collecting.kind_of(obligation_id)
+        for model in (Account, Bill):
+            if kind in {field.name for field in model._meta.fields}:
+                held = model.objects.for_biller(biller_id).filter(**{f"{kind}_id": obligation_id})
+                about += held.order_by("-created_at", "-pk").values_list("pk", flat=True)[:MOST_TOLD]
+        paid = Entry.objects.for_biller(biller_id).filter(
+            obligation_id__in=[uuid_of(key) for key in about], kind=Kind.PAYMENT
+        )
+        # Found first and sorted then: asked at once, the planner may walk all of the biller's payments.
+        newest = paid.order_by("-created_at", "-pk").values("payment_id")[:MOST_TOLD]
+        return self.for_biller(biller_id).filter(pk__in=newest)
 
     def named(self, key: str) -> "PaymentQuerySet":
         """Return the payments that `key` names, by our id or by the taker's reference."""
@@ -339,26 +378,96 @@ class Reference(models.Model):
         )
 
 
+class PayerReferenceQuerySet(TenantQuerySet):
+    """Words: of. Verbs: give, give_each."""
+
+    def of(self, biller_id: str, obligation_id: str) -> "PayerReference | None":
+        """Return the payer reference of a biller's obligation, if it has one."""
+        kind = collecting.kind_of(obligation_id)
+        return self.for_biller(biller_id).filter(**{f"{kind}_id": obligation_id}).first()
+
+    def give(self, act: Act, obligation_id: str) -> tuple["PayerReference", bool]:
+        """Give an obligation of the biller its payer reference; return it and whether it is new."""
+        known, is_new = self.of(act.biller.pk, obligation_id), False
+        while known is None:
+            # Nothing is written where another act gave it one meanwhile, or where the digits are taken: look again.
+            is_new = self.give_each(act, str(collecting.kind_of(obligation_id)), [uuid_of(obligation_id)]) == 1
+            known = self.of(act.biller.pk, obligation_id)
+        return known, is_new
+
+    def give_each(self, act: Act, kind: str, obligations: Sequence[UUID]) -> int:
+        """Give obligations of one kind digits drawn by lot; return how many had none and met no digits taken."""
+        drawn = [payer_references.drawn() for _ in obligations]
+        keys = [uuid_of(new_id("ref")) for _ in obligations]
+        with connection.cursor() as cursor:
+            cursor.execute(_GIVE[kind], [uuid_of(act.biller.pk), keys, drawn, list(obligations)])
+            return cursor.rowcount
+
+
+_GIVE = {
+    kind: f"""
+        INSERT INTO payments_payerreference (id, biller_id, digits, {kind}_id)
+        SELECT id, %s, digits, {kind}_id FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) AS one (id, digits, {kind}_id)
+        ON CONFLICT DO NOTHING
+    """  # noqa: S608 names of our own columns
+    for kind in collecting.KINDS
+}
+
+
+def _one_of(*columns: str) -> Q:
+    """Return the condition that one of these columns holds something, and the others nothing."""
+    told = Q()
+    for named in columns:
+        told |= Q(**{f"{column}__isnull": column != named for column in columns})
+    return told
+
+
 class PayerReference(Tenanted):
     """What a payer types for a customer, an account or a bill: one of each, unique to its biller."""
 
     id = PrefixedIdField("ref", primary_key=True)
-    digits = models.CharField(max_length=12)
-    obligation_kind = models.CharField(max_length=8)
-    obligation_id = models.UUIDField()
+    digits = models.CharField(max_length=payer_references.MOST_DIGITS)
+    # A key can point at one table: there is a column for each kind, and each has its key in a migration.
+    customer_id = PrefixedIdField("bcus", null=True, blank=True)  # type: ignore[misc]
+    customer = TenantForeignKey(Customer, "customer_id", related_name="payer_references", null=True, blank=True)
+    account_id = PrefixedIdField("bacc", null=True, blank=True)  # type: ignore[misc]
+    account = TenantForeignKey(Account, "account_id", related_name="payer_references", null=True, blank=True)
+    bill_id = PrefixedIdField("bill", null=True, blank=True)  # type: ignore[misc]
+    bill = TenantForeignKey(Bill, "bill_id", related_name="payer_references", null=True, blank=True)
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+
+    objects = PayerReferenceQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["biller", "digits"], name="payer_reference_unique"),
-            models.UniqueConstraint(fields=["biller", "obligation_id"], name="payer_reference_of_obligation"),
+            *(
+                models.UniqueConstraint(
+                    fields=["biller", f"{kind}_id"],
+                    condition=Q(**{f"{kind}_id__isnull": False}),
+                    name=f"payer_reference_of_{kind}",
+                    violation_error_message=f"The {kind} has a payer reference.",
+                )
+                for kind in collecting.KINDS
+            ),
+            models.CheckConstraint(
+                condition=_one_of(*(f"{kind}_id" for kind in collecting.KINDS)),
+                name="payer_reference_of_one",
+                violation_error_message="A payer reference is of one customer, account or bill.",
+            ),
             models.CheckConstraint(
                 condition=Q(digits__regex="^[0-9]{2,12}$"),
                 name="payer_reference_is_digits",
                 violation_error_message="A payer reference is at most 12 digits.",
             ),
         ]
+        indexes = [models.Index(fields=["biller", "created_at", "id"], name="payer_reference_newest")]
         triggers = [AppendOnly()]
 
     def __str__(self) -> str:
         return self.digits
+
+    @property
+    def obligation_id(self) -> str:
+        """What it is of, as callers know it."""
+        return str(self.customer_id or self.account_id or self.bill_id)

@@ -204,3 +204,25 @@ class Reverse(Shape):
     """Why a payment is undone."""
 
     reason = Text(500, blank=False)
+
+
+class PayerReferenceAnswer(Answer):
+    """What a payer types for a customer, an account or a bill."""
+
+    payer_reference = serializers.CharField(max_length=12, help_text="12 digits, the last of which is a check digit.")
+    obligation = serializers.CharField(help_text="The customer, account or bill that it is of.")
+    created_at = serializers.DateTimeField()
+
+    columns = ("digits", "obligation_id", "created_at")
+
+    @classmethod
+    def told(cls, row: Row, biller: Biller, today: date) -> Row:
+        return {
+            "payer_reference": row["digits"],
+            "obligation": row["obligation_id"],
+            "created_at": row["created_at"],
+        }
+
+
+class MakePayerReference(Shape):
+    """Nothing is said of a payer reference: its digits are drawn by lot."""

@@ -1,35 +1,37 @@
 """How billers and partners ask about payments, and take and undo them."""
 
-import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import orjson
 from django.db import models
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from accounts.models import Account
 from api import nodes
 from api.answers import json_response
 from api.operations import CREATE, Operation
 from api.partners import PartnerListViewSet, PartnerViewSet
 from api.problems import invalid_parameter
 from api.serializers import Shape
-from api.views import Door, ListViewSet
+from api.views import Door, ListViewSet, TenantViewSet
 from billers.acts import Act
 from billers.models import Biller, Partner
 from billers.tenancy import TenantQuerySet
-from core.refusals import absent
+from bills.models import Bill
+from core.refusals import Missing, absent
 from core.statements import Row, read
-from payments import looking_up
+from customers.models import Customer
+from payments import collecting, looking_up
 from payments.filters import PartnerPaymentFilter, PaymentFilter
-from payments.models import REFERENCE, Payment, Reference, is_id
+from payments.models import REFERENCE, PayerReference, Payment, Reference, is_id
 from payments.serializers import (
+    MakePayerReference,
     NewPayment,
     ObligationAnswer,
     PartnerPaymentAnswer,
+    PayerReferenceAnswer,
     PaymentAnswer,
     Reverse,
     UndoneAnswer,
@@ -107,7 +109,7 @@ class Collecting(Door):
         asked = self.create_shape.run_validation(self.body())
         if asked.get("allocations") == "oldest_first":
             del asked["allocations"]
-        fingerprint = hashlib.sha256(orjson.dumps(_said(asked), option=orjson.OPT_SORT_KEYS)).digest()
+        fingerprint = collecting.fingerprint_of(asked)
 
         def taken(act: Act) -> HttpResponse:
             payment, is_new = Payment.objects.collect(act, fingerprint, partner=self.taker, **asked)
@@ -149,11 +151,6 @@ class Collecting(Door):
     def _nameable(self, key: str) -> None:
         if not _REFERENCE.match(key):
             raise absent(Payment, key)
-
-
-def _said(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a payment says, in one form for everything that means the same."""
-    return {name: value for name, value in asked.items() if value not in (None, {})}
 
 
 class PaymentViewSet(Collecting, ListViewSet):
@@ -243,3 +240,79 @@ class ObligationViewSet(PartnerViewSet):
             raise invalid_parameter("reference", f"Send one of {', '.join(looking_up.BY)}.")
         owed = looking_up.owed(self.partner, asked["biller"], named[0], asked[named[0]])
         return json_response({"data": [ObligationAnswer.told(row) for row in owed]})
+
+
+class PayerReferenceViewSet(TenantViewSet):
+    """What a payer types for a record of the biller: asked for, and made on request."""
+
+    answer = PayerReferenceAnswer
+    operations: ClassVar[dict[str, Operation]] = {
+        "payer_reference": Operation(
+            "payer_reference_get",
+            "Get its payer reference",
+            {200: "What its payer types."},
+            versioned=False,
+            refuses={404: ["payer_reference_not_found"]},
+        ),
+        "make_payer_reference": Operation(
+            "payer_reference_make",
+            "Make its payer reference",
+            {201: "Made.", 200: "The one that it has already."},
+            shape="make_shape",
+            bodiless=True,
+            versioned=False,
+            locates=False,
+        ),
+    }
+    make_shape: ClassVar[Shape] = MakePayerReference()
+
+    def payer_reference(self, request: Request, key: str) -> HttpResponse:
+        """Answer the payer reference, where one has been made."""
+        self.asked()
+        obligation = self._obligation(key)
+        known = PayerReference.objects.of(self.biller.pk, obligation)
+        if known is None:
+            kind = self.queryset.model.kind
+            raise Missing.because("payer_reference_not_found", f"The {kind} “{key}” has no payer reference yet.")
+        return self._shown(known)
+
+    def make_payer_reference(self, request: Request, key: str) -> HttpResponse:
+        """Make the payer reference; one that is there already is answered as it is."""
+        self.asked()
+        self.make_shape.run_validation(self.body(required=False))
+
+        def made(act: Act) -> HttpResponse:
+            given, is_new = PayerReference.objects.give(act, self._obligation(key))
+            return self._shown(given, 201 if is_new else 200)
+
+        return self.once(self.biller, made)
+
+    def _obligation(self, key: str) -> str:
+        """Return the id of the record that the path names."""
+        model = self.queryset.model
+        rows = model.objects
+        for row in rows.values_of(self.biller.pk, key, ("id",)) if rows.nameable(key) else ():
+            return str(row["id"])
+        raise absent(model, key)
+
+    def _shown(self, given: PayerReference, status: int = 200) -> HttpResponse:
+        row = self.answer.row_of(given)
+        return json_response(self.answer.told(row, self.biller, self.biller.today()), status)
+
+
+class CustomerReferenceViewSet(PayerReferenceViewSet):
+    """Payer references of customers."""
+
+    queryset = Customer.objects.all()
+
+
+class AccountReferenceViewSet(PayerReferenceViewSet):
+    """Payer references of accounts."""
+
+    queryset = Account.objects.all()
+
+
+class BillReferenceViewSet(PayerReferenceViewSet):
+    """Payer references of bills."""
+
+    queryset = Bill.objects.all()

@@ -24,6 +24,9 @@ DOORS = {
     "billing/bills": {"GET": None, "POST": NEW, "PUT": {"description": "x"}},
     "billing/bills/<str:key>": {"GET": None, "PUT": {"description": "x"}, "PATCH": {"description": "x"}},
     "billing/bills/<str:key>/void": {"POST": {}},
+    "billing/customers/<str:key>/payer_reference": {"GET": None, "POST": {}},
+    "billing/accounts/<str:key>/payer_reference": {"GET": None, "POST": {}},
+    "billing/bills/<str:key>/payer_reference": {"GET": None, "POST": {}},
     "billing/entries": {"GET": None},
     "partner/billers": {"GET": None},
     "billing/events": {"GET": None},
@@ -83,6 +86,8 @@ def records(api):
     bill = api.post(
         "/billing/bills", {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "account": account}
     )
+    for name in ("customers/C", "accounts/A", "bills/B"):
+        api.post(f"/billing/{name}/payer_reference")
     endpoint = api.post("/billing/webhook_endpoints", {"url": "https://door.example/"}).json()
     api.get("/billing/events")
     delivery = api.get("/billing/deliveries").json()["data"][0]

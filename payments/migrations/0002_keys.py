@@ -12,8 +12,17 @@ KEYS = """
         FOREIGN KEY (biller_id, payment_id) REFERENCES payments_payment (biller_id, id) DEFERRABLE INITIALLY DEFERRED;
     ALTER TABLE ledger_entry ADD CONSTRAINT entry_of_payment
         FOREIGN KEY (biller_id, payment_id) REFERENCES payments_payment (biller_id, id) NOT VALID;
+    ALTER TABLE payments_payerreference ADD CONSTRAINT payer_reference_of_billers_customer
+        FOREIGN KEY (biller_id, customer_id) REFERENCES customers_customer (biller_id, id);
+    ALTER TABLE payments_payerreference ADD CONSTRAINT payer_reference_of_billers_account
+        FOREIGN KEY (biller_id, account_id) REFERENCES accounts_account (biller_id, id);
+    ALTER TABLE payments_payerreference ADD CONSTRAINT payer_reference_of_billers_bill
+        FOREIGN KEY (biller_id, bill_id) REFERENCES bills_bill (biller_id, id);
 """
 NO_KEYS = """
+    ALTER TABLE payments_payerreference DROP CONSTRAINT payer_reference_of_billers_bill;
+    ALTER TABLE payments_payerreference DROP CONSTRAINT payer_reference_of_billers_account;
+    ALTER TABLE payments_payerreference DROP CONSTRAINT payer_reference_of_billers_customer;
     ALTER TABLE ledger_entry DROP CONSTRAINT entry_of_payment;
     ALTER TABLE payments_reference DROP CONSTRAINT reference_of_payment;
     ALTER TABLE payments_reversal DROP CONSTRAINT reversal_of_payment;
