@@ -207,8 +207,7 @@ def test_each_biller_has_the_day_of_its_own_time_zone(till, api_for, pay, moved,
 
 
 @pytest.mark.parametrize(
-    "when",
-    ["today", "2026-02-30", "2026-1-1", "20260101", "2026-01-01T00:00:00Z", "\u0662026-01-01"],
+    "when", ["today", "2026-02-30", "2026-1-1", "20260101", "2026-01-01T00:00:00Z", "\u0662026-01-01"]
 )
 def test_a_malformed_date_is_told_by_its_name(till, when):
     refused = till.get(f"/partner/settlements/{when}")
