@@ -1,6 +1,6 @@
 """What the list of accounts can be asked for."""
 
-from api.filters import AmountFilter, ParentFilter, RecordFilter, SearchFilter
+from api.filters import AmountFilter, AsOfFilter, ParentFilter, RecordFilter, SearchFilter
 
 
 class AccountFilter(RecordFilter):
@@ -10,3 +10,4 @@ class AccountFilter(RecordFilter):
     search = SearchFilter("external_reference", "name")
     balance_gte = AmountFilter(field_name="balance", lookup_expr="gte")
     balance_lte = AmountFilter(field_name="balance", lookup_expr="lte")
+    as_of = AsOfFilter("currency", "balance_gte", "balance_lte")

@@ -3,10 +3,10 @@
 from accounts.filters import AccountFilter
 from accounts.models import Account
 from accounts.serializers import AccountAnswer, NewAccount, PatchAccount, PutAccount
-from api.views import RecordViewSet
+from ledger.views import LedgerRecordViewSet
 
 
-class AccountViewSet(RecordViewSet):
+class AccountViewSet(LedgerRecordViewSet):
     """Where money is asked."""
 
     queryset = Account.objects.all()

@@ -1,8 +1,8 @@
 """How a record is answered: the columns that are read, and the JSON made of them in one pass."""
 
 from collections.abc import Sequence
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Any, ClassVar
 
 import orjson
 from django.db import models
@@ -30,7 +30,7 @@ class RowAnswer(serializers.Serializer):
         return {column: reached(record, column) for column in cls.columns}
 
     @classmethod
-    def columns_with(cls, expanded: list[str]) -> list[str]:
+    def columns_with(cls, expanded: Sequence[str]) -> list[str]:
         """Return the columns to read when these parents are expanded."""
         more = [f"{parent}__{column}" for parent in expanded for column in cls.parents[parent].columns]
         return list(dict.fromkeys([*cls.columns, *more]))
@@ -97,3 +97,13 @@ class RecordAnswer(Answer):
     metadata = serializers.DictField(child=serializers.CharField(max_length=500))
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
+
+    beside: ClassVar[str] = "currency"
+    """What its amount is measured in or against, which may have changed too."""
+
+    @classmethod
+    def then(cls, row: Row, total: int | None, beside: Any, moment: datetime) -> Row:
+        """Return what of a row was different at a moment: the last total by then, and what stood beside it."""
+        # The ledger does not tell an untracked balance from one of 0: what is untracked now then was.
+        balance = None if row["balance"] is None and not total else total or 0
+        return {"balance": balance, "currency": beside or row["currency"]}

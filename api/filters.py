@@ -12,7 +12,8 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_datetime
 
-from api.problems import Problem
+from api.moments import moment_of
+from api.problems import Problem, invalid_parameter
 from core.ids import decode
 from core.money import MAX_AMOUNT, is_currency
 from core.text import is_reference
@@ -84,6 +85,22 @@ class MomentFilter(django_filters.Filter):
     """Compares a moment."""
 
     field_class = _MomentField
+
+
+class AsOfFilter(django_filters.CharFilter):
+    """Passes over what came after a moment, or after the end of a day in the biller's time zone."""
+
+    def __init__(self, *now_only: str, **options: Any) -> None:
+        self.now_only = now_only
+        super().__init__(strip=False, **options)
+
+    def filter(self, qs: QuerySet, value: str) -> QuerySet:
+        if not value:
+            return qs
+        for name in self.now_only:
+            if name in self.parent.data:
+                raise invalid_parameter(name, "This asks about now: it cannot stand beside as_of.")
+        return qs.filter(created_at__lte=moment_of("as_of", value, self.parent.request.biller.timezone))
 
 
 class AmountFilter(django_filters.Filter):

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from api.answers import Answer
 from api.codes import OWN, codes
-from api.filters import AmountFilter, CurrencyFilter, DayFilter, FlagFilter, MomentFilter
+from api.filters import AmountFilter, AsOfFilter, CurrencyFilter, DayFilter, FlagFilter, MomentFilter
 from api.problems import MEDIA_TYPE, TITLES
 from core.money import MAX_AMOUNT
 
@@ -28,6 +28,8 @@ HEADERS: dict[str, Node] = {
     "Next-Cursor": {"description": "The cursor of the next page.", "schema": TEXT},
     "Prev-Cursor": {"description": "The cursor of the previous page.", "schema": TEXT},
     "Link": {"description": "The neighbouring pages (RFC 8288).", "schema": TEXT},
+    "Vary": {"description": "The form depends on what is accepted.", "schema": {"const": "Accept"}},
+    "Content-Disposition": {"description": "A name to save a table under.", "schema": TEXT},
     "Allow": {"description": "The methods that are offered.", "schema": TEXT},
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
@@ -111,6 +113,7 @@ def asked(one: Any) -> Node:
         AmountFilter: {"type": "integer"},
         DayFilter: {"type": "string", "format": "date"},
         MomentFilter: {"type": "string", "description": "A date or an ISO 8601 time."},
+        AsOfFilter: {"type": "string", "description": "An ISO 8601 time, or a date: its end in the biller's zone."},
         CurrencyFilter: {"type": "string", "pattern": "^[A-Za-z]{3}$"},
         FlagFilter: {"type": "boolean"},
     }

@@ -9,6 +9,9 @@ from api.cursors import DEFAULT_LIMIT, MAX_LIMIT
 from api.nodes import Node
 
 LIMIT = nodes.query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT})
+_THEN = "How it stood at that moment"
+AS_OF_MOMENT = nodes.query("as_of", {"type": "string", "format": "date-time"}, f"{_THEN}.")
+AS_OF = nodes.query("as_of", nodes.TEXT, f"{_THEN}, ISO 8601, or at the end of that day in the biller's time zone.")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Operation:
     """Whether the record has a version: an ETag, and If-Match or If-None-Match."""
     locates: bool = True
     """Whether a 201 says where the new record is."""
+    tabular: bool = False
+    """Whether it answers text/csv too."""
     parameters: Sequence[Node] = ()
     refuses: Mapping[int, Sequence[str]] = field(default_factory=dict)
     envelope: Callable[[Node], Node] = lambda schema: schema

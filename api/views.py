@@ -152,16 +152,18 @@ class Listing(Door):
         known = [*self.filters.known(), "limit", "cursor", "sort", *expand]
         asked = self.asked(*known, accepts=self.filters.knows)
         expanded = self.expanded(asked)
-        rows = self.filters.narrowed(self.rows(), asked, self)
-        found = page(
-            rows, self.answer.columns_with(expanded), self._sort(asked), self._limit(asked), asked.get("cursor")
-        )
+        rows, columns = self.reading(self.filters.narrowed(self.rows(), asked, self), expanded)
+        found = page(rows, columns, self._sort(asked), self._limit(asked), asked.get("cursor"))
         told = self.told(found.rows, expanded)
         response = json_response(
             {"data": told, "next_cursor": found.next_cursor, "previous_cursor": found.previous_cursor}
         )
         _link(request, response, found)
         return response
+
+    def reading(self, rows: Any, expanded: Sequence[str]) -> tuple[Any, Sequence[str]]:
+        """Return the rows as they are read, and which of their columns."""
+        return rows, self.answer.columns_with(expanded)
 
     def _sort(self, asked: dict[str, str]) -> Sort:
         name = asked.get("sort", self.first_sort)
@@ -204,6 +206,8 @@ class NamedViewSet(ListViewSet):
     create_shape: ClassVar[Shape]
     patch_shape: ClassVar[Shape]
     create_verb: ClassVar[str]
+    asked_of_one: ClassVar[tuple[str, ...]] = ()
+    """What the request for one record may say beside `expand`."""
 
     def create(self, request: Request) -> HttpResponse:
         """Create a record, and its parents where the body describes new ones."""
@@ -214,18 +218,23 @@ class NamedViewSet(ListViewSet):
 
     def retrieve(self, request: Request, key: str) -> HttpResponse:
         """Answer one record."""
-        expanded = self.expanded(self.asked(*(["expand"] if self.answer.parents else [])))
-        columns = (*self.answer.columns_with(expanded), "version")
-        found = self.verbs.values_of(self.biller.pk, key, columns) if self.verbs.nameable(key) else []
+        expanded = self.expanded(self.asked(*self.asked_of_one, *(["expand"] if self.answer.parents else [])))
+        found = self.found(key, expanded) if self.verbs.nameable(key) else []
         for row in found:
             version = row["version"]
             if is_known(request, version):
                 response = HttpResponse(status=304, content_type="application/json")
             else:
-                response = json_response(self.answer.told_with(row, expanded, self.biller, self.biller.today()))
+                response = json_response(self.told([row], expanded)[0])
             response.headers["ETag"] = etag(version)
             return response
         raise self.absent(key)
+
+    def found(self, key: str, expanded: Sequence[str]) -> Sequence[Row]:
+        """Return the row that a key names, with its version, if there is one."""
+        columns = (*self.answer.columns_with(expanded), "version")
+        found: Sequence[Row] = self.verbs.values_of(self.biller.pk, key, columns)
+        return found
 
     def partial_update(self, request: Request, key: str) -> HttpResponse:
         """Change the fields that are sent."""

@@ -1,12 +1,12 @@
 """A scratch database with billers and bills, loaded by set-based statements with every trigger on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from django.core.management import call_command
 from django.db import connection
 
-from billers.models import ApiKey, Biller
+from billers.models import ApiKey, Biller, Enablement, Partner
 from core.ids import as_uuid
 
 BATCH = 50_000
@@ -41,6 +41,23 @@ _BILLS = f"""
         timestamptz '2026-01-01' + s * interval '1 second'
     FROM generate_series(%(first)s::bigint, %(last)s - 1) AS s
 """
+# Evenly over a year, of partners and methods in turn; a hundredth is reversed a day later.
+_PAYMENTS = f"""
+    INSERT INTO payments_payment (id, biller_id, partner_id, external_reference, amount, currency, method, metadata,
+        allocations, amount_remaining, actor, created_at)
+    SELECT {_ID.format(kind=4, serial="s")}, %(biller)s, (%(partners)s::uuid[])[s %% (%(count)s + 1) + 1], 'P-' || s,
+        100 + s %% 100000, 'ZAR',
+        (ARRAY['cash', 'card', 'eft', 'wallet', 'push', 'other'])[s %% 6 + 1], '{{}}', '[]', 0,
+        'bench', timestamptz '2026-01-01' + s * %(apart)s * interval '1 second'
+    FROM generate_series(%(first)s::bigint, %(last)s - 1) AS s
+"""
+_REVERSALS = f"""
+    INSERT INTO payments_reversal (id, biller_id, payment_id, partner_id, reason, actor, created_at)
+    SELECT {_ID.format(kind=5, serial="s")}, biller_id, id, partner_id, 'bench', 'bench', created_at + interval '1 day'
+    FROM generate_series(%(first)s::bigint, %(last)s - 1, 100) AS s
+    JOIN payments_payment ON biller_id = %(biller)s AND id = {_ID.format(kind=4, serial="s")}
+"""
+YEAR = 365 * 24 * 60 * 60
 
 
 @contextmanager
@@ -79,6 +96,31 @@ def load(biller: Biller, first: int, bills: int) -> None:
             cursor.execute(_BILLS, scope)
 
 
+def load_payments(biller: Biller, partners: Sequence[Partner], payments: int) -> None:
+    """Give a biller payments over a year, of these partners and its own in turn.
+
+    Their entries are left out, and with them the checks: for what reads payments and reversals alone.
+    """
+    Enablement.objects.bulk_create(Enablement(biller=biller, partner=one, mode=one.mode) for one in partners)
+    tables = ("payments_payment", "payments_reversal")
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        for start in range(0, payments, BATCH):
+            scope = {
+                "biller": as_uuid(biller.pk),
+                "partners": [as_uuid(one.pk) for one in partners],
+                "count": len(partners),
+                "apart": YEAR / payments,
+                "first": start,
+                "last": min(start + BATCH, payments),
+            }
+            cursor.execute(_PAYMENTS, scope)
+            cursor.execute(_REVERSALS, scope)
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+
+
 def settle() -> None:
     """Bring statistics and the cache up to the data."""
     with connection.cursor() as cursor:
@@ -86,5 +128,5 @@ def settle() -> None:
         cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
         cursor.execute(
             "SELECT count(pg_prewarm(oid::regclass)) FROM pg_class WHERE relkind IN ('r', 'i') AND relname ~ %s",
-            ["^(bill|customer|account|event|entry|ledger|api|idem)"],
+            ["^(bill|payment|reversal|customer|account|event|entry|ledger|api|idem)"],
         )

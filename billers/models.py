@@ -68,11 +68,15 @@ def currencies_of(default_currency: str | None, amount_limits: dict[str, Any]) -
 
 
 class BillerQuerySet(PagedQuerySet["Biller"]):
-    """Words: collected_by. Verbs: found."""
+    """Words: collected_by, ever_collected_by. Verbs: found."""
 
     def collected_by(self, partner: "Partner") -> Self:
         """Return the billers that a partner may collect for now."""
         return self.filter(enablements__partner=partner, enablements__disabled_at=None)
+
+    def ever_collected_by(self, partner: "Partner") -> Self:
+        """Return the billers that a partner may collect for, or could once."""
+        return self.filter(enablements__partner=partner)
 
     def found(self, *, name: str, reference: str, **settings: Any) -> dict[str, "Biller"]:
         """Create a biller's live and test rows, which share nothing but the name; return them by mode."""

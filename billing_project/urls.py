@@ -13,6 +13,7 @@ from bills.views import BillViewSet
 from customers.views import CustomerViewSet
 from events.views import DeliveryViewSet, EventViewSet, WebhookEndpointViewSet
 from ledger.views import EntryViewSet
+from payments.reporting import ReportViewSet, SettlementViewSet
 from payments.views import (
     AccountReferenceViewSet,
     BillReferenceViewSet,
@@ -53,11 +54,14 @@ urlpatterns = [
     path("billing/payments", PaymentViewSet.as_view({"get": "list", "post": "create"})),
     path("billing/payments/<str:key>", PaymentViewSet.as_view({"get": "retrieve"})),
     path("billing/payments/<str:key>/reverse", PaymentViewSet.as_view({"post": "reverse"})),
+    path("billing/reports/ageing", ReportViewSet.as_view({"get": "ageing"})),
+    path("billing/reports/collections", ReportViewSet.as_view({"get": "collections"})),
     path("partner/billers", BillerViewSet.as_view({"get": "list"})),
     path("partner/obligations", ObligationViewSet.as_view({"get": "owed"})),
     path("partner/payments", PartnerPaymentViewSet.as_view({"get": "list", "post": "create"})),
     path("partner/payments/<str:key>", PartnerPaymentViewSet.as_view({"get": "retrieve"})),
     path("partner/payments/<str:key>/reverse", PartnerPaymentViewSet.as_view({"post": "reverse"})),
+    path("partner/settlements/<str:date>", SettlementViewSet.as_view({"get": "settlement"})),
     path("openapi.json", pages.document),
     path("docs", pages.docs),
     path("problems/<slug:code>", pages.problem_page),

@@ -5,7 +5,7 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 
-from api.filters import AmountFilter, DayFilter, FlagFilter, ParentFilter, RecordFilter, SearchFilter
+from api.filters import AmountFilter, AsOfFilter, DayFilter, FlagFilter, ParentFilter, RecordFilter, SearchFilter
 from bills.models import Status
 
 
@@ -36,6 +36,7 @@ class BillFilter(RecordFilter):
     due_date_lte = DayFilter(field_name="due_date", lookup_expr="lte")
     bill_date_gte = DayFilter(field_name="bill_date", lookup_expr="gte")
     bill_date_lte = DayFilter(field_name="bill_date", lookup_expr="lte")
+    as_of = AsOfFilter("status", "overdue", "amount_due_gte", "amount_due_lte", "amount_paid_gte", "amount_paid_lte")
 
     def narrow_to_overdue(self, queryset: Any, name: str, value: bool) -> QuerySet:
         """Return the bills that are overdue today, or those that are not."""

@@ -1,7 +1,7 @@
 """What a bill looks like on the wire."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -63,6 +63,7 @@ class BillAnswer(RecordAnswer):
         "customer__currency",
     )
     parents = {"customer": CustomerAnswer, "account": AccountAnswer}
+    beside = "amount_due"
 
     @classmethod
     def told(cls, row: Row, biller: Biller, today: date) -> Row:
@@ -78,6 +79,19 @@ class BillAnswer(RecordAnswer):
             "amount_overpaid": max(-remaining, 0),
             "overdue": row["status"] == Status.UNPAID and row["due_date"] is not None and row["due_date"] < today,
             "payment_rules": payment_rules.in_force(biller, row["currency"], *layers),
+        }
+
+    @classmethod
+    def then(cls, row: Row, total: int | None, beside: Any, moment: datetime) -> Row:
+        paid, due = total or 0, beside or row["amount_due"]
+        void = row["voided_at"] is not None and row["voided_at"] <= moment
+        return {
+            "amount_paid": paid,
+            "amount_due": due,
+            "voided_at": row["voided_at"] if void else None,
+            "void_reason": row["void_reason"] if void else None,
+            # As the database generates it.
+            "status": Status.VOIDED if void else Status.PAID if paid >= due else Status.UNPAID,
         }
 
 

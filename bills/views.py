@@ -5,13 +5,13 @@ from rest_framework.request import Request
 
 from api.operations import NOW, Operation
 from api.preconditions import expected_versions
-from api.views import RecordViewSet
 from bills.filters import BillFilter
 from bills.models import Bill
 from bills.serializers import BillAnswer, NewBill, PatchBill, PutBill, Void
+from ledger.views import LedgerRecordViewSet
 
 
-class BillViewSet(RecordViewSet):
+class BillViewSet(LedgerRecordViewSet):
     """Money asked."""
 
     queryset = Bill.objects.all()
@@ -21,6 +21,7 @@ class BillViewSet(RecordViewSet):
     create_shape, put_shape, patch_shape, void_shape = NewBill(), PutBill(), PatchBill(), Void()
     filters = BillFilter
     operations = {
+        **LedgerRecordViewSet.operations,
         "void": Operation(
             "void",
             "Void for good",

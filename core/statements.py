@@ -28,7 +28,7 @@ class Reading:
 
     def __init__(self, compiler: Any) -> None:
         columns = [column for column, *_ in compiler.select]
-        self.names = tuple(compiler.query.values_select)
+        self.names = tuple(compiler.query.selected)
         self.conversions = [
             (self.names[place], _conversion(converters, column, compiler.connection))
             for place, (converters, column) in compiler.get_converters(columns).items()
@@ -46,7 +46,7 @@ class Reading:
 
 
 def _conversion(converters: Sequence[Any], column: Any, connection: Any) -> Callable[[Any], Any]:
-    if len(converters) == 1 and (reader := getattr(column.target, "reader", None)):
+    if len(converters) == 1 and (reader := getattr(getattr(column, "target", None), "reader", None)):
         return reader
 
     def convert(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """What the list of customers can be asked for."""
 
-from api.filters import AmountFilter, RecordFilter, SearchFilter
+from api.filters import AmountFilter, AsOfFilter, RecordFilter, SearchFilter
 
 
 class CustomerFilter(RecordFilter):
@@ -9,3 +9,4 @@ class CustomerFilter(RecordFilter):
     search = SearchFilter("external_reference", "name", "email", "phone")
     balance_gte = AmountFilter(field_name="balance", lookup_expr="gte")
     balance_lte = AmountFilter(field_name="balance", lookup_expr="lte")
+    as_of = AsOfFilter("currency", "balance_gte", "balance_lte")

@@ -1,12 +1,12 @@
 """How callers reach customers."""
 
-from api.views import RecordViewSet
 from customers.filters import CustomerFilter
 from customers.models import Customer
 from customers.serializers import CustomerAnswer, NewCustomer, PatchCustomer, PutCustomer
+from ledger.views import LedgerRecordViewSet
 
 
-class CustomerViewSet(RecordViewSet):
+class CustomerViewSet(LedgerRecordViewSet):
     """Of whom money is asked."""
 
     queryset = Customer.objects.all()

@@ -5,7 +5,7 @@ from uuid import UUID
 import django_filters
 from django.db.models import QuerySet
 
-from api.filters import ListFilter, MomentFilter
+from api.filters import AsOfFilter, ListFilter, MomentFilter
 from core.ids import decode
 from ledger.models import PREFIXES, Kind
 
@@ -42,3 +42,4 @@ class EntryFilter(ListFilter):
     payment = PaymentFilter(strip=False)
     created_at_gte = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_at_lte = MomentFilter(field_name="created_at", lookup_expr="lte")
+    as_of = AsOfFilter()

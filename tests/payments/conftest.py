@@ -3,6 +3,10 @@
 from itertools import count
 
 import pytest
+from django.db import connection, transaction
+
+from ledger.models import Entry
+from payments.models import Payment, Reversal
 
 
 @pytest.fixture
@@ -50,6 +54,32 @@ def owe(api):
         return created.json()
 
     return owed
+
+
+@pytest.fixture
+def bill(api):
+    """A bill of ZAR 20.00 of an account of a customer."""
+    account = {"external_reference": "A", "customer": {"external_reference": "C", "name": "John Doe"}}
+    body = {"external_reference": "B", "currency": "ZAR", "amount_due": 2000, "account": account}
+    return api.post("/billing/bills", body).json()
+
+
+@pytest.fixture
+def shifted():
+    """Move a payment, or its reversal, with the entries to another moment: what no caller could do."""
+
+    def to(payment_id, moment, *, reversal=False):
+        rows = Reversal.objects.filter(payment_id=payment_id) if reversal else Payment.objects.filter(pk=payment_id)
+        entries = Entry.objects.filter(payment_id=payment_id, kind="reversal" if reversal else "payment")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            assert rows.update(created_at=moment) == 1
+            assert entries.update(created_at=moment)
+            cursor.execute("SET LOCAL session_replication_role = origin")
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+
+    return to
 
 
 @pytest.fixture
