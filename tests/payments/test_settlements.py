@@ -112,33 +112,33 @@ def test_a_day_has_the_hours_that_clocks_there_show(zone, when, hours):
 
 
 @pytest.mark.parametrize(("when", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-07-01", 24)])
-def test_a_day_is_the_billers_own_also_where_clocks_change(till, pay, shifted, biller, bill, when, hours):
+def test_a_day_is_the_billers_own_also_where_clocks_change(till, pay, moved, biller, bill, when, hours):
     Biller.objects.filter(pk=biller.pk).update(timezone="Europe/Berlin")
     since = begins(date.fromisoformat(when), "Europe/Berlin")
     until = since + timedelta(hours=hours)
     instant = timedelta(microseconds=1)
     for amount, moment in enumerate((since - instant, since, until - instant, until), start=1):
-        shifted(pay(obligation=bill["id"], amount=amount).json()["id"], moment)
+        moved(pay(obligation=bill["id"], amount=amount).json()["id"], moment)
     told = day(till, when)
     assert amounts(told) == [2, 3]
     assert [(one["payments"], one["net"]) for one in told["totals"]] == [({"count": 2, "amount": 5}, 5)]
 
 
-def test_a_reversal_counts_on_its_own_day(till, pay, undo, shifted, bill):
+def test_a_reversal_counts_on_its_own_day(till, pay, undo, moved, bill):
     payment = pay(obligation=bill["id"], amount=700).json()
     undo(payment["id"])
-    shifted(payment["id"], datetime(2026, 5, 1, 12, tzinfo=UTC))
-    shifted(payment["id"], datetime(2026, 5, 3, 12, tzinfo=UTC), reversal=True)
+    moved(payment["id"], datetime(2026, 5, 1, 12, tzinfo=UTC))
+    moved(payment["id"], datetime(2026, 5, 3, 12, tzinfo=UTC), reversal=True)
     assert [amounts(day(till, f"2026-05-0{n}")) for n in range(1, 5)] == [[700], [], [-700], []]
     assert day(till, "2026-05-03")["totals"][0]["net"] == -700
 
 
-def test_as_of_tells_only_what_was_there(till, pay, undo, shifted, bill):
+def test_as_of_tells_only_what_was_there(till, pay, undo, moved, bill):
     noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
     payment = pay(obligation=bill["id"], amount=700).json()
     undo(payment["id"])
-    shifted(payment["id"], noon)
-    shifted(payment["id"], noon + timedelta(hours=1), reversal=True)
+    moved(payment["id"], noon)
+    moved(payment["id"], noon + timedelta(hours=1), reversal=True)
     found = {
         moment: (amounts(told), [one["net"] for one in told["totals"]])
         for moment in ("11:59:59.999999", "12:00:00", "12:59:59.999999", "13:00:00")
@@ -195,21 +195,18 @@ def test_one_biller_may_be_asked_for_and_an_unknown_one_is_told(till, api_for, p
         assert (refused.status_code, refused.json()["code"]) == (404, "biller_not_found")
 
 
-def test_each_biller_has_the_day_of_its_own_time_zone(till, api_for, pay, shifted, partner, biller, other, bill):
+def test_each_biller_has_the_day_of_its_own_time_zone(till, api_for, pay, moved, partner, biller, other, bill):
     Enablement.objects.enable(partner, [other])
     Biller.objects.filter(pk=other.pk).update(timezone="Pacific/Auckland")
     body = {"external_reference": "B", "currency": "ZAR", "amount_due": 50, "customer": {"external_reference": "C"}}
     theirs = api_for(other).post("/billing/bills", body).json()
     for obligation, amount in ((bill["id"], 1), (theirs["id"], 2)):
-        shifted(pay(obligation=obligation, amount=amount).json()["id"], datetime(2026, 5, 1, 20, tzinfo=UTC))
+        moved(pay(obligation=obligation, amount=amount).json()["id"], datetime(2026, 5, 1, 20, tzinfo=UTC))
     assert amounts(day(till, "2026-05-01")) == [1]
     assert amounts(day(till, "2026-05-02")) == [2]
 
 
-@pytest.mark.parametrize(
-    "when",
-    ["today", "2026-02-30", "2026-1-1", "20260101", "2026-01-01T00:00:00Z", "\u0662026-01-01"],
-)
+@pytest.mark.parametrize("when", ["today", "2026-02-30", "2026-1-1", "20260101", "2026-01-01T00:00:00Z", "٢٠٢٦-٠١-٠١"])
 def test_a_malformed_date_is_told_by_its_name(till, when):
     refused = till.get(f"/partner/settlements/{when}")
     told = refused.json()
@@ -273,13 +270,13 @@ def test_a_page_reads_each_billers_lines_in_order_and_the_table_too(
     assert [int(row["amount"]) for row in rows if not row["kind"].startswith("total")] == [1, 2, 3, 11, 12, 13]
 
 
-def test_the_sums_of_a_day_are_those_of_the_ledger(till, pay, undo, shifted, bill, biller):
+def test_the_sums_of_a_day_are_those_of_the_ledger(till, pay, undo, moved, bill, biller):
     for n in range(12):
         payment = pay(obligation=bill["id"], amount=n + 1).json()
-        shifted(payment["id"], datetime(2026, 5, 1 + n % 3, 12, n, tzinfo=UTC))
+        moved(payment["id"], datetime(2026, 5, 1 + n % 3, 12, n, tzinfo=UTC))
         if n % 2:
             undo(payment["id"])
-            shifted(payment["id"], datetime(2026, 5, 2 + n % 3, 13, n, tzinfo=UTC), reversal=True)
+            moved(payment["id"], datetime(2026, 5, 2 + n % 3, 13, n, tzinfo=UTC), reversal=True)
     for n in range(1, 7):
         one = date(2026, 5, n)
         entries = Entry.objects.for_biller(biller).filter(created_at__range=(begins(one, "UTC"), ends(one, "UTC")))
@@ -317,7 +314,7 @@ def test_a_day_sends_as_many_statements_however_many_lines_it_has(till, pay, und
         ("\tx", "'\tx"),
         ("\rx", "'\rx"),
         ("-", "'-"),
-        ("-\u0665", "'-\u0665"),
+        ("-٥", "'-٥"),
         ("-5\n", "'-5\n"),
         (-5, "-5"),
         ("-5", "-5"),
