@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
 from api.examples import told
-from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PARTNER_KEY, DEMO_PASSWORD
+from payments.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PARTNER_KEY, DEMO_PASSWORD
 
 README = (settings.BASE_DIR / "README.md").read_text()
 OURS = {name: app for name, app in get_commands().items() if (settings.BASE_DIR / app.replace(".", "/")).is_dir()}

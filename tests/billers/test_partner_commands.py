@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from billers.models import ApiKey, Biller, Enablement, Partner
-from bills.management.commands.load_demo import DEMO_KEY, DEMO_PARTNER_KEY, DEMO_PARTNER_TEST_KEY
+from payments.management.commands.load_demo import DEMO_KEY, DEMO_PARTNER_KEY, DEMO_PARTNER_TEST_KEY
 
 
 def said(*arguments):
@@ -173,19 +173,8 @@ def test_the_demo_has_a_partner_that_collects_for_its_billers_and_a_second_load_
     nobody.key = DEMO_KEY
     assert nobody.get("/billing/bills").status_code == 200
     keys = ApiKey.objects.count()
-    assert said("load_demo") == "The demo is loaded already.\n"
+    assert said("load_demo") == "The demo is loaded already; nothing changed.\n"
     assert (ApiKey.objects.count(), Partner.objects.count()) == (keys, 2)
-
-
-def test_a_demo_of_before_there_were_partners_gets_its_partner(db, nobody, settings):
-    settings.DEBUG = True
-    said("load_demo", "--bills", "1")
-    ApiKey.objects.filter(biller=None).delete()
-    Enablement.objects.all().delete()
-    Partner.objects.all().delete()
-    said("load_demo")
-    nobody.key = DEMO_PARTNER_KEY
-    assert references(nobody) == ["demo", "demo-insurer", "demo-school"]
 
 
 def test_without_debug_the_demos_partner_has_no_key_that_everybody_knows(db, settings):

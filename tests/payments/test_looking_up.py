@@ -8,7 +8,6 @@ from stdnum import damm
 
 from api.authentication import key_ring
 from billers.models import Enablement
-from core.ids import uuid_of
 from payments.models import PayerReference
 
 pytestmark = pytest.mark.django_db
@@ -121,9 +120,8 @@ def digits_of(stem):
 
 def test_a_payer_reference_finds_what_it_was_given_to(look, books, biller):
     for kind, stem in (("customer", "57"), ("bill", "12345678901")):
-        key = uuid_of(books[kind])
-        row = PayerReference(biller=biller, digits=digits_of(stem), obligation_kind=kind, obligation_id=key)
-        row.save(force_insert=True)
+        of = {f"{kind}_id": books[kind]}
+        PayerReference(biller=biller, digits=digits_of(stem), **of).save(force_insert=True)
     assert owed(look(digits_of("57"), by="payer_reference")) == [books["bill"], books["second"]]
     assert owed(look(digits_of("12345678901"), by="payer_reference")) == [books["bill"]]
     assert look(digits_of("58"), by="payer_reference").json()["code"] == "payer_not_found"

@@ -19,8 +19,8 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from bills.demo import is_loaded
-from bills.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PARTNER_KEY, DEMO_PASSWORD
+from payments.demo import is_loaded
+from payments.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PARTNER_KEY, DEMO_PASSWORD
 
 # Granian's longest: a thread that ends takes its database connection with it.
 THREAD_IDLE_SECONDS = 600

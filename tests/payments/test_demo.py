@@ -14,16 +14,33 @@ from django.db import connection
 
 from accounts.models import Account
 from bench.serving import url_of_scratch
+from billers.acts import perform
 from billers.models import ApiKey, Biller
-from bills.demo import TRADES, is_loaded
 from bills.models import Bill
 from customers.models import Customer
 from events.models import Event
 from ledger.models import Entry
+from payments.collecting import fingerprint_of
+from payments.demo import TRADES, is_loaded
+from payments.models import Method, PayerReference, Payment, Reference, Reversal
+from payments.payer_references import is_payer_reference
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TABLES = (Biller, ApiKey, get_user_model(), Customer, Account, Bill, Entry, Event)
+TABLES = (
+    Biller,
+    ApiKey,
+    get_user_model(),
+    Customer,
+    Account,
+    Bill,
+    Entry,
+    Event,
+    Payment,
+    Reversal,
+    Reference,
+    PayerReference,
+)
 
 
 def counts():
@@ -74,7 +91,7 @@ def test_asked_for_again_it_changes_nothing_and_says_so(settings):
     loaded = counts()
     assert said() == "The demo is loaded already; nothing changed.\n"
     assert counts() == loaded
-    assert (loaded[:3], Bill.objects.count()) == ([2 * len(TRADES), 2, 1], 40)
+    assert (loaded[:3], Bill.objects.count()) == ([2 * len(TRADES), 4, 1], 40)
 
 
 def test_outside_debug_nobody_gets_a_key_or_a_login_that_is_known(settings):
@@ -96,3 +113,37 @@ def test_a_demo_of_no_bills_is_refused(bills):
     with pytest.raises(CommandError, match="give at least 1"):
         said(bills=bills)
     assert counts() == [0] * len(TABLES)
+
+
+def test_its_payments_are_of_every_kind_and_agree_with_the_ledger(capsys):
+    said(bills=1200)
+    payments = Payment.objects.all()
+    assert set(payments.values_list("method", flat=True)) == set(Method.values)
+    assert {payment.partner_id is None for payment in payments} == {True, False}
+    assert {share["kind"] for payment in payments for share in payment.allocations} == {"customer", "account", "bill"}
+    assert any(len(payment.allocations) > 1 for payment in payments)
+    assert 0 < Reversal.objects.count() < payments.count() / 10
+    assert (
+        Reference.objects.count()
+        == payments.count()
+        == Event.objects.filter(type="obligation.amount_applied").values("body__payment_id").distinct().count()
+    )
+    assert set(Bill.objects.values_list("status", flat=True)) >= {"PAID", "UNPAID"}
+    call_command("check_ledger")
+    assert "The ledger agrees." in capsys.readouterr().out
+    assert {is_payer_reference(given.digits) for given in PayerReference.objects.all()} == {True}
+    assert {given.obligation_id.partition("_")[0] for given in PayerReference.objects.all()} == {"bcus", "bacc", "bill"}
+
+
+def test_its_payments_are_what_the_verb_would_have_left():
+    """A payment of the demo, said again through the verb, is known as the one that it is."""
+    said(bills=60)
+    payment = next(one for one in Payment.objects.filter(partner=None) if len(one.allocations) == 1)
+    asked = {name: getattr(payment, name) for name in ("external_reference", "amount", "currency", "method", "paid_at")}
+    asked["obligation"] = payment.allocations[0]["obligation"]
+    before = counts()
+    again, is_new = perform(
+        payment.biller, "test", lambda act: Payment.objects.collect(act, fingerprint_of(asked), **asked)
+    )
+    assert (again.pk, is_new) == (payment.pk, False)
+    assert counts() == before

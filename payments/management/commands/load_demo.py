@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from billers.models import ApiKey, Biller, Partner
-from bills.demo import TRADES, fill, found_billers, found_partner, is_loaded, take_turn
+from payments.demo import TRADES, fill, found_billers, found_partner, is_loaded, take_turn
 
 DEMO_KEY = "sk_demo_for-development-only-known-to-everybody"
 DEMO_TEST_KEY = "sk_test_demo_for-development-only-known-to-everybody"
@@ -23,8 +23,9 @@ DEMO_PASSWORD = "demo"  # noqa: S105 known to everybody, and made in DEBUG only
 
 class Command(BaseCommand):
     help = (
-        "Create demo billers with realistic customers, accounts and bills, and a partner that collects for them. With "
-        "DEBUG on also keys and a staff login that are the same everywhere. What is loaded already stays as it is."
+        "Create demo billers with realistic customers, accounts, bills and payments, and a partner that collects for "
+        "them. With DEBUG on also keys and a staff login that are the same everywhere. What is loaded already stays as "
+        "it is."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -54,7 +55,7 @@ class Command(BaseCommand):
             for biller, trade in zip(live, TRADES, strict=True):
                 share = left if trade is TRADES[-1] else min(left, round(bills * trade.share))
                 left -= share
-                fill(biller, share, lambda batch: progress.advance(task, batch))
+                fill(biller, partners["live"], share, lambda batch: progress.advance(task, batch))
 
     def _open_to_everybody(self, partners: dict[str, Partner]) -> None:
         for mode, text in (("live", DEMO_PARTNER_KEY), ("test", DEMO_PARTNER_TEST_KEY)):
