@@ -22,14 +22,22 @@ from rich.table import Table
 
 from bench import floor
 from bench.client import Request, http, rate
-from bench.loading import load, new_biller, scratch_database, settle
+from bench.loading import load, load_payments, new_biller, scratch_database, settle
 from bench.serving import OURS, PLAIN, served, url_of_scratch
+from billers.models import ApiKey, Partner
 from billing_project.database.server import PrivateServer
 
 TARGETS = {"get": 3.5, "list of 100": 2.5, "patch": 2.0, "composite create": 4.0}
 FLOOR_TARGET = 0.25
 FLAT = 1.5
 TOKEN = "7777777"
+REPORTS = {
+    "ageing": "/billing/reports/ageing",
+    "collections of a year": "/billing/reports/collections?from=2026-01-01&to=2026-12-31",
+    "collections of a year by method": "/billing/reports/collections?from=2026-01-01&to=2026-12-31&group=method",
+    "collections of a month": "/billing/reports/collections?from=2026-03-01&to=2026-03-31",
+    "settlement of a day": "/partner/settlements/2026-03-01",
+}
 
 console = Console()
 
@@ -151,6 +159,31 @@ def growth(arguments: argparse.Namespace) -> None:
     console.print(table)
 
 
+def reports(arguments: argparse.Namespace) -> None:
+    """Print how long reports take of one biller with so many unpaid bills, and a fifth as many payments in a year."""
+    with scratch_database("billing_reports"):
+        biller, key = new_biller("reports")
+        partners = [Partner.objects.found(name=f"Partner {n}", reference=f"p{n}")["live"] for n in range(5)]
+        load(biller, 0, arguments.reports)
+        load_payments(biller, partners, arguments.reports // 5)
+        settle()
+        callers = {"billing": key, "partner": ApiKey.objects.issue(partners[0])[1]}
+        table = Table("", "median", "slowest", "bytes")
+        for name, path in REPORTS.items():
+            caller = Client(headers={"Authorization": f"Bearer {callers[path.split('/')[1]]}"})
+            times, size = [], 0
+            for _ in range(arguments.rounds + 1):
+                started = time.perf_counter()
+                answer = caller.get(path)
+                size = len(answer.content)
+                times.append(time.perf_counter() - started)
+                if answer.status_code != 200:
+                    raise RuntimeError(answer.content.decode())
+            taken = times[1:]  # the first warms up
+            table.add_row(name, f"{statistics.median(taken) * 1000:.0f} ms", f"{max(taken) * 1000:.0f} ms", f"{size:,}")
+        console.print(table)
+
+
 def main(words: list[str]) -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -158,8 +191,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="medians are of so many (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--growth", type=int, metavar="BILLS", help="measure growth to so many bills instead")
+    parser.add_argument("--reports", type=int, metavar="BILLS", help="measure reports over so many bills instead")
     arguments = parser.parse_args(words)
-    (growth if arguments.growth else compare)(arguments)
+    (reports if arguments.reports else growth if arguments.growth else compare)(arguments)
     connection.close()
 
 

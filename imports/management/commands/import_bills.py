@@ -4,11 +4,9 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from billers.models import Biller, Mode
 from core.money import display, is_currency
@@ -17,10 +15,10 @@ from imports.columns import FIELDS, BadOption, Options
 from imports.importing import BillImport
 from imports.models import Import
 from imports.reading import Sheet, Unreadable
+from imports.showing import Shown
 
 _SOME_REFUSED, _NOTHING_WRITTEN = 1, 2
 _MOST_DUE_DAYS = 36_500
-_PLAIN_EVERY = 10
 _SOME_DAY = datetime(2004, 2, 29, tzinfo=UTC)
 
 EPILOG = f"""
@@ -74,7 +72,7 @@ class Command(BaseCommand):
             understood = self._understood(options)
             refused = self._refused_rows(file, errors)
             owner = _biller(biller, mode)
-            with Sheet.opened(file, sys.stdin.buffer, options["encoding"]) as sheet, _Shown(self.stderr) as shown:
+            with Sheet.opened(file, sys.stdin.buffer, options["encoding"]) as sheet, Shown(self.stderr) as shown:
                 run = BillImport(owner, sheet, understood, refused, dry=options["dry_run"], progress=shown.progress)
                 imported = run.run()
         except (BadOption, Unreadable) as refusal:
@@ -138,42 +136,6 @@ def _biller(reference: str, mode: str) -> Biller:
     if found is None:
         raise BadOption(f"There is no biller “{reference}” in {mode} mode.")
     return found
-
-
-class _Shown:
-    """A progress bar on a terminal, plain lines elsewhere; on standard error, where no report goes."""
-
-    def __init__(self, stderr: Any) -> None:
-        self.stderr = stderr
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-        )
-        self.tasks: dict[str, TaskID] = {}
-        self.told: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        if self.stderr.isatty():
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def progress(self, what: str, done: int, there_is: int) -> None:
-        """Show how much of what is done."""
-        if not self.stderr.isatty():
-            tenth = _PLAIN_EVERY * done // max(there_is, 1)
-            if self.told.get(what) != tenth:
-                self.told[what] = tenth
-                self.stderr.write(f"{what}: {tenth * 100 // _PLAIN_EVERY} %")
-            return
-        if what not in self.tasks:
-            self.tasks[what] = self.bar.add_task(what, total=there_is or 1)
-        self.bar.update(self.tasks[what], completed=done)
 
 
 def _counted(counts: dict[str, int], names: tuple[str, ...]) -> str:
