@@ -31,8 +31,8 @@ class Operation:
     """Whether the record has a version: an ETag, and If-Match or If-None-Match."""
     locates: bool = True
     """Whether a 201 says where the new record is."""
-    tabular: bool = False
-    """Whether it answers text/csv too."""
+    table: Sequence[str] = ()
+    """The columns of its answer as text/csv, where it has one."""
     parameters: Sequence[Node] = ()
     refuses: Mapping[int, Sequence[str]] = field(default_factory=dict)
     envelope: Callable[[Node], Node] = lambda schema: schema

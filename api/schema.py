@@ -141,8 +141,8 @@ class Schema(AutoSchema):
             str(status): nodes.response(meaning, None if status == NOT_MODIFIED else shown, self._told_with(status))
             for status, meaning in operation.answers.items()
         }
-        if operation.tabular:
-            answers["200"]["content"]["text/csv"] = {"schema": TEXT}
+        if operation.table:
+            answers["200"]["content"]["text/csv"] = {"schema": TEXT, "example": ",".join(operation.table) + "\r\n"}
         nodes.show(examples_of(self.get_operation_id()), answers)
         self._component("Problem", nodes.problem_schema())
         return answers | {
@@ -155,7 +155,7 @@ class Schema(AutoSchema):
         operation = self._operation
         if self._action == "list":
             return ["Next-Cursor", "Prev-Cursor", "Link"]
-        if operation.tabular:
+        if operation.table:
             return ["Vary", "Content-Disposition"]
         tag = ["ETag"] if operation.versioned else []
         replays = ["Idempotent-Replayed"] if operation.writes else []

@@ -298,8 +298,13 @@ class Bill(Obligation):
                 condition=Q(account_id__isnull=False),
                 name="bill_of_account_newest",
             ),
-            # The worklist: what is still owed, by due date.
-            models.Index(fields=["biller", "due_date", "id"], condition=Q(status="UNPAID"), name="bill_unpaid"),
+            # The worklist: what is still owed, by due date, with all that its ageing asks for.
+            models.Index(
+                fields=["biller", "due_date", "id"],
+                include=["currency", "amount_due", "amount_paid"],
+                condition=Q(status="UNPAID"),
+                name="bill_owed",
+            ),
             # What is settled or void, newest first: the rare status as fast as the common one.
             models.Index(
                 fields=["biller", "status", "created_at", "id"], condition=~Q(status="UNPAID"), name="bill_settled"

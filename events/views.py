@@ -57,7 +57,8 @@ class EventViewSet(ListViewSet):
         if Event.objects.waiting(self.biller):
             Event.objects.pick_up(self.biller)
         found = Event.objects.numbered(self.biller, after=after, limit=limit)
-        told = [self.answer.told(row, self.biller, self.biller.today()) for row in found]
+        today = self.biller.today()
+        told = [self.answer.told(row, self.biller, today) for row in found]
         return json_response({"data": told, "next_after": found[-1]["sequence"] if found else after})
 
     def _after(self, asked: dict[str, str]) -> int:

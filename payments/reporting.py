@@ -5,7 +5,7 @@ import binascii
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -80,19 +80,23 @@ class SettlementAnswer(PartnerAnswer):
     told_lines = tuple(LineAnswer().fields)
 
 
+SETTLED = (*LineAnswer().fields, "count")
+AGED = ("currency", "bucket", "bills", "amount")
+COLLECTED = ("currency", "payments", "paid", "reversals", "reversed", "net")
+
+
 class SettlementViewSet(PartnerViewSet):
     """What a partner settles with its billers."""
 
     answer = SettlementAnswer
     renderer_classes = JSON_OR_CSV
-    header: ClassVar = (*LineAnswer().fields, "count")
     operations = {
         "settlement": Operation(
             "day",
             "Settle a day",
             {200: "The day, each biller's own. As CSV all lines, then rows of what they come to."},
             versioned=False,
-            tabular=True,
+            table=SETTLED,
             parameters=[
                 {"name": "date", "in": "path", "required": True, "description": "YYYY-MM-DD", "schema": DAY},
                 nodes.query("biller", BILLER, "One biller's alone, by its reference."),
@@ -113,7 +117,7 @@ class SettlementViewSet(PartnerViewSet):
         limit, after = _limit(asked), _position(asked)
         settlement = Settlement.of(self.partner, day, day, biller=asked.get("biller"), as_of=as_of)
         if table:
-            return either(table_response(f"settlement-{day}", self.header, self._rows(settlement)))
+            return either(table_response(f"settlement-{day}", SETTLED, self._rows(settlement)))
         lines = settlement.lines(limit + 1, after)
         cursor = _cursor(lines[limit - 1]["place"]) if len(lines) > limit else None
         shown = [{name: line[name] for name in SettlementAnswer.told_lines} for line in lines[:limit]]
@@ -219,14 +223,14 @@ class ReportViewSet(TenantViewSet):
     renderer_classes = JSON_OR_CSV
     operations = {
         "ageing": Operation(
-            "ageing", "What is owed, by how late it is", {200: "The report."}, versioned=False, tabular=True
+            "ageing", "What is owed, by how late it is", {200: "The report."}, versioned=False, table=AGED
         ),
         "collections": Operation(
             "collections",
             "What was collected, by day, partner and method",
             {200: "The report."},
             versioned=False,
-            tabular=True,
+            table=(*reports.GROUPS, *COLLECTED),
             parameters=[
                 nodes.query("from", DAY, "The first day; without it the first of the last day's month."),
                 nodes.query("to", DAY, "The last day; without it today."),
@@ -254,7 +258,7 @@ class ReportViewSet(TenantViewSet):
             for row in found
             for bucket in row["buckets"]
         )
-        return either(table_response(f"ageing-{today}", ("currency", "bucket", "bills", "amount"), rows))
+        return either(table_response(f"ageing-{today}", AGED, rows))
 
     def collections(self, request: Request) -> Either:
         """Answer what was collected in a period: payments, reversals and what they leave."""
@@ -268,8 +272,7 @@ class ReportViewSet(TenantViewSet):
         found = reports.collections(self.biller, first, to, groups, as_of)
         if wants_table(request):
             names = [name for name in reports.GROUPS if name in groups]
-            header = (*names, "currency", "payments", "paid", "reversals", "reversed", "net")
-            return either(table_response(f"collections-{first}-{to}", header, _collected(found, names)))
+            return either(table_response(f"collections-{first}-{to}", (*names, *COLLECTED), _collected(found, names)))
         if len(found) > MOST_ROWS:
             detail = f"These are {len(found):,} rows: ask for fewer days, group by less, or accept text/csv."
             raise invalid_parameter("group", detail)

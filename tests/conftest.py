@@ -15,7 +15,7 @@ from bench.serving import OURS, served, url_of_scratch
 from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from customers.models import Customer
-from events.models import Event
+from events.models import Delivery, Event, WebhookEndpoint, WebhookSecret
 from ledger.models import Entry
 
 
@@ -149,7 +149,7 @@ def everything(db):
     """Read every row a request may write: equal before and after means that nothing moved."""
 
     def read():
-        tables = (Customer, Account, Bill, Entry, Event, IdempotencyKey)
+        tables = (Customer, Account, Bill, Entry, Event, WebhookEndpoint, WebhookSecret, Delivery, IdempotencyKey)
         return {table.__name__: sorted(map(str, table.objects.values())) for table in tables}
 
     return read

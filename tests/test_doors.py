@@ -29,6 +29,9 @@ DOORS = {
     "billing/bills/<str:key>/payer_reference": {"GET": None, "POST": {}},
     "billing/entries": {"GET": None},
     "partner/billers": {"GET": None},
+    "billing/reports/ageing": {"GET": None},
+    "billing/reports/collections": {"GET": None},
+    "partner/settlements/<str:date>": {"GET": None},
     "billing/events": {"GET": None},
     "billing/webhook_endpoints": {"GET": None, "POST": {"url": "https://door.example/"}},
     "billing/webhook_endpoints/<str:key>": {"GET": None, "PATCH": {"description": "x"}},
@@ -44,14 +47,14 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 CASES = [(route, method) for route, methods in DOORS.items() for method in methods]
 SIDES = {"billing": "biller", "partner": "partner"}
 """Whose keys open what begins with the word."""
-BY_NAME = [case for case in CASES if "<" in case[0] and case[1] != "PUT"]
+BY_NAME = [case for case in CASES if "<str:key>" in case[0] and case[1] != "PUT"]
 NAMES = {"customers": "C", "accounts": "A", "bills": "B"}
 NAMED_BY_US = {"webhook_endpoints", "deliveries"}
 STRANGERS = pytest.mark.parametrize("stranger", ["other", "test_biller"])
 
 
 def path_of(route, names=NAMES):
-    return "/" + route.replace("<str:key>", names.get(route.split("/")[1], "nothing"))
+    return "/" + route.replace("<str:date>", "2026-01-31").replace("<str:key>", names.get(route.split("/")[1], "nothing"))
 
 
 def knock(caller, route, method, names=NAMES, **headers):

@@ -15,7 +15,8 @@ from customers.models import Customer
 
 # Of every run its own.
 OF_THE_MOMENT = {"id", "customer_id", "obligation", "actor", "bill_date", "created_at", "updated_at", "voided_at"}
-OF_THE_MOMENT |= {"endpoint_id", "event_id", "payment_id", "secret", "due_at", "reversed_at"}
+OF_THE_MOMENT |= {"endpoint_id", "event_id", "payment_id", "secret", "secret_changed_at", "due_at", "reversed_at"}
+OF_THE_MOMENT |= {"payer_reference", "as_of", "date", "today"}
 ORPHAN = {"external_reference": "n", "currency": "ZAR", "amount_due": 1, "customer": "no"}
 DOCUMENT = json.loads((settings.BASE_DIR / "docs" / "openapi.json").read_text())
 
@@ -26,13 +27,18 @@ AN_ID = re.compile(r"[a-z]{3,4}_[0-9A-Za-z]{22}")
 def promised(path, method, status):
     """The document's schema of an answer, with the components it refers to."""
     answer = DOCUMENT["paths"][path][method.lower()]["responses"][str(status)]
-    [media] = answer["content"].values()
+    media = next(iter(answer["content"].values()))
     return Draft202012Validator({**media["schema"], "components": DOCUMENT["components"]}), answer
 
 
 def template(path):
-    parts = path.partition("?")[0].split("/")
-    return "/".join([*parts[:3], *(["{key}"] if len(parts) > 3 else []), *parts[4:]])
+    """The document's path that this one is an instance of; a literal one before one with a name in it."""
+    asked = path.partition("?")[0]
+    patterns = {told: re.sub(r"\\{\w+\\}", "[^/]+", re.escape(told)) for told in sorted(DOCUMENT["paths"])}
+    [found, *_] = sorted(
+        (told for told in patterns if re.fullmatch(patterns[told], asked)), key=lambda told: "{" in told
+    )
+    return found
 
 
 def conforms(response, method, path):

@@ -61,7 +61,7 @@ def test_the_page_shows_every_operation_and_tries_one_out_with_what_it_offers(ap
     page.locator("input[aria-label=auth-bearer-value]").fill(api.key)
     page.locator(".auth-btn-wrapper button.authorize").click()
     page.locator("button.btn-done").click()
-    for collection in ("customers", "accounts", "bills", "entries"):
+    for collection in ("customers", "accounts", "bills", "entries", "webhook_endpoints", "deliveries"):
         operation = page.locator(f"#operations-{collection}-{collection}_list")
         operation.locator(".opblock-summary-control").click()
         operation.locator("button.try-out__btn").click()

@@ -308,10 +308,10 @@ def test_entries_are_found_by_obligation_kind_payment_and_time(api, ledger):
 KNOWN = {
     "customers": {
         *("external_reference", "currency", "search", "balance_gte", "balance_lte", "metadata.<key>"),
-        *("created_at_gte", "created_at_lte", "updated_at_gte", "updated_at_lte", "limit", "cursor", "sort"),
+        *("created_at_gte", "created_at_lte", "updated_at_gte", "updated_at_lte", "limit", "cursor", "sort", "as_of"),
     },
     "entries": {
-        *("obligation", "kind", "payment", "created_at_gte", "created_at_lte", "limit", "cursor", "sort"),
+        *("obligation", "kind", "payment", "created_at_gte", "created_at_lte", "limit", "cursor", "sort", "as_of"),
     },
 }
 KNOWN["accounts"] = KNOWN["customers"] | {"customer", "expand"}

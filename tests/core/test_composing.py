@@ -38,9 +38,9 @@ def test_what_one_row_of_many_holds_is_inserted_though_others_leave_it(biller, a
     customer = Customer.objects.get()
     key = Customer._meta.pk.get_db_prep_value(customer.pk, None)
     rows = [
-        Event(biller_id=biller.pk, type="customer.seen", object_id=key, body={}, sequence=sequence)
+        Event(biller_id=biller.pk, type="customer.updated", object_id=key, body={}, sequence=sequence)
         for sequence in (None, 5)
     ]
     insert(rows)
-    seen = Event.objects.filter(type="customer.seen").order_by("id")
+    seen = Event.objects.filter(type="customer.updated").order_by("id")
     assert list(seen.values_list("sequence", flat=True)) == [None, 5]

@@ -135,6 +135,21 @@ def test_what_is_ours_or_unknown_is_refused(api, endpoint, change, code):
     assert api.get(f"{PATH}/{endpoint['id']}").headers["ETag"] == '"1"'
 
 
+WRONG = (None, True, 1, 1.5, "x", [], {}, ["x"], {"x": 1})
+RIGHT = {"url": (), "events": (), "description": (None, "x"), "enabled": (True,)}
+
+
+@pytest.mark.parametrize("field", RIGHT)
+def test_a_wrong_value_is_a_400_that_names_its_place(api, everything, endpoint, field):
+    before = everything()
+    for value in (value for value in WRONG if not any(value is right for right in RIGHT[field])):
+        body = {"url": URL, field: value}
+        for refused in (api.post(PATH, body), api.patch(f"{PATH}/{endpoint['id']}", {field: value})):
+            assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request"), value
+            assert [error["pointer"] for error in refused.json()["errors"]] == [f"/{field}"], value
+    assert everything() == before
+
+
 def test_an_endpoint_is_changed_by_what_is_sent_alone(api, endpoint):
     path = f"{PATH}/{endpoint['id']}"
     changed = api.patch(path, {"description": "x" * 500, "events": ["bill.paid"]})

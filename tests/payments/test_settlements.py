@@ -206,7 +206,9 @@ def test_each_biller_has_the_day_of_its_own_time_zone(till, api_for, pay, moved,
     assert amounts(day(till, "2026-05-02")) == [2]
 
 
-@pytest.mark.parametrize("when", ["today", "2026-02-30", "2026-1-1", "20260101", "2026-01-01T00:00:00Z", "٢٠٢٦-٠١-٠١"])
+@pytest.mark.parametrize(
+    "when", ["today", "2026-02-30", "2026-1-1", "20260101", "2026-01-01T00:00:00Z", "\u0662026-01-01"]
+)
 def test_a_malformed_date_is_told_by_its_name(till, when):
     refused = till.get(f"/partner/settlements/{when}")
     told = refused.json()
@@ -314,7 +316,7 @@ def test_a_day_sends_as_many_statements_however_many_lines_it_has(till, pay, und
         ("\tx", "'\tx"),
         ("\rx", "'\rx"),
         ("-", "'-"),
-        ("-٥", "'-٥"),
+        ("-\u0665", "'-\u0665"),
         ("-5\n", "'-5\n"),
         (-5, "-5"),
         ("-5", "-5"),
