@@ -54,7 +54,9 @@ STRANGERS = pytest.mark.parametrize("stranger", ["other", "test_biller"])
 
 
 def path_of(route, names=NAMES):
-    return "/" + route.replace("<str:date>", "2026-01-31").replace("<str:key>", names.get(route.split("/")[1], "nothing"))
+    return "/" + route.replace("<str:date>", "2026-01-31").replace(
+        "<str:key>", names.get(route.split("/")[1], "nothing")
+    )
 
 
 def knock(caller, route, method, names=NAMES, **headers):
