@@ -17,7 +17,7 @@ from django.db import IntegrityError, OperationalError, connection, models, tran
 
 from billers.models import Biller
 from core.refusals import ParentMissing, Reason, ReferenceTaken, RuleBroken, explain
-from core.statements import insert, insert_family
+from core.statements import copy_in, insert, insert_family
 
 T = TypeVar("T")
 
@@ -90,9 +90,12 @@ class Act:
             raise RuleBroken(*self.broken)
 
     def insert_many(self) -> None:
-        """Insert the planned rows with one statement for each kind: for batches, where a refusal is a defect."""
-        for kind, rows in groupby(self.drafts.values(), lambda row: row._meta.model):
-            kind._default_manager.bulk_create(rows)
+        """Insert what is planned and left, each kind in one go: for batches, where a refusal is a defect."""
+        planned = (list(rows) for _, rows in groupby(self.drafts.values(), lambda row: row._meta.model))
+        for rows in (*planned, *self._left.values()):
+            copy_in(rows)
+        self.drafts.clear()
+        self._left.clear()
 
     def update(self, row: models.Model, fields: Collection[str], pointer: str = "") -> None:
         """Write these fields of a locked row, so that a refusal can point at the part of the request they came from."""

@@ -144,6 +144,18 @@ def insert(rows: Sequence[models.Model], returning: Sequence[str] = ()) -> list[
         return cursor.fetchall() if returning else []
 
 
+def copy_in(rows: Sequence[models.Model]) -> None:
+    """Insert many rows of one model by COPY, for a third of what statements cost; nothing is read back of them."""
+    fields = _given(rows)
+    values, width = _parameters(rows, fields), len(fields)
+    into = f"COPY {_quoted(rows[0]._meta.db_table)} ({_quoted(*_columns(fields))}) FROM STDIN"
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor, cursor.copy(into) as copying:
+        for start in range(0, len(values), width):
+            copying.write_row(values[start : start + width])
+    for row in rows:
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
 def insert_family(records: Sequence[models.Model], *beside: Sequence[models.Model]) -> None:
     """Insert records, each a child of the one before, and lists of rows beside them, in one statement.
 

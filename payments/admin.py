@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import display_for_value
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -271,8 +272,8 @@ class PaymentAdmin(TenantAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         if obj is None:
             return [
-                ("What was paid", {"fields": (("bill", "account", "customer"), "oldest_first")}),
-                ("How", {"fields": (("amount", "currency", "method"), ("external_reference", "note"))}),
+                ("What was paid", {"fields": (*OBLIGATIONS, "oldest_first")}),
+                ("How", {"fields": (("amount", "currency"), ("method", "external_reference"), "note")}),
             ]
         undone = (("reversed_at", "reversed_by"), "reversal_reason")
         return [
@@ -399,8 +400,8 @@ class PaymentAdmin(TenantAdmin):
         return "; ".join(f"{name}: {value}" for name, value in payment.metadata.items())
 
     @display(description="reversed")
-    def reversed_at(self, payment: Any) -> Any:
-        return payment.undone and payment.undone.created_at
+    def reversed_at(self, payment: Any) -> str:
+        return str(display_for_value(payment.undone.created_at, "")) if payment.undone else ""
 
     @display(description="by")
     def reversed_by(self, payment: Any) -> str:
@@ -456,7 +457,7 @@ class PayerReferenceAdmin(TenantAdmin):
         (
             None,
             {
-                "fields": (("bill", "account", "customer"),),
+                "fields": OBLIGATIONS,
                 "description": "Its digits are drawn by lot. What has one already keeps it.",
             },
         ),

@@ -186,14 +186,24 @@ def _write(act: Act, partner: Partner, plans: list[dict[str, Any]]) -> None:
     for payment, _ in paid:
         act.plan(payment, f"/payments/{payment.pk}")
     act.insert_many()
+    _read_statuses(act, [share.obligation for _, shares in paid for share in shares])
     for payment, shares in paid:
         act.leave(*(share.applied(act, payment.pk) for share in shares))
         for share in shares:
             if isinstance(share.obligation, Bill):
                 share.obligation.tell_if_paid(act)
+    act.insert_many()
     for kind, model in KINDS.items():
         some = [uuid_of(record.pk) for record in by_reference.values() if isinstance(record, model)][::3]
         PayerReference.objects.give_each(act, kind, some)
+
+
+def _read_statuses(act: Act, obligations: list[Any]) -> None:
+    """Bring the bills among these what the database made of them."""
+    bills = {bill.pk: bill for bill in obligations if isinstance(bill, Bill)}
+    statuses = Bill.objects.for_biller(act.biller).filter(pk__in=bills).values_list("pk", "status")
+    for key, status in statuses:
+        bills[key].status = status
 
 
 def _paid(

@@ -7,6 +7,7 @@ from billers.models import ApiKey, Biller
 from bills.models import Bill
 from customers.models import Customer
 from events.models import Event, WebhookEndpoint
+from payments.models import PayerReference, Payment
 
 
 @pytest.fixture
@@ -75,13 +76,13 @@ def bill(made, account):
 
 @pytest.fixture
 def many(made, biller):
-    """Make a customer with an account, a bill and a key for each number."""
+    """Make a customer with an account, a bill that is paid in part, a payer reference and a key for each number."""
 
     def make(numbers):
         for number in numbers:
             ApiKey.objects.issue(biller)
             made(WebhookEndpoint.objects.register, url=f"https://hooks.example/{number}", enabled=number == 0)
-            made(
+            bill = made(
                 Bill.objects.issue,
                 external_reference=f"B-{number}",
                 currency="ZAR",
@@ -99,6 +100,9 @@ def many(made, biller):
                     },
                 },
             )
+            made(PayerReference.objects.give, obligation_id=bill.pk)
+            asked = {"external_reference": f"P-{number}", "amount": 1, "currency": "ZAR", "method": "cash"}
+            made(Payment.objects.collect, fingerprint=b"x" * 32, obligation=bill.pk, **asked)
         Event.objects.pick_up(biller)
         for number in numbers:
             made(Customer.objects.enrol, external_reference=f"unnumbered-{number}")

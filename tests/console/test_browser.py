@@ -12,6 +12,7 @@ from billers.models import Biller
 from bills.models import Bill
 from customers.models import Customer
 from ledger.models import Entry
+from payments.models import Payment, Reversal
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -129,4 +130,31 @@ def test_a_customer_is_chosen_by_typing(browser_page, bill, complaints):
     page.get_by_text("was added successfully").wait_for()
     made = Bill.objects.get(external_reference="INV-2")
     assert (made.customer_id, made.currency, made.amount_due) == (bill.customer_id, "KWD", 20125)
+    assert complaints == []
+
+
+def test_a_clerk_records_a_payment_after_seeing_its_effect_and_reverses_it(browser_page, bill, complaints):
+    page = browser_page
+    sign_in(page, f"/admin/payments/payment/add/?biller={bill.biller_id}")
+    page.wait_for_url("**/add/?biller=*")
+    page.locator(".field-bill .select2-selection").click()
+    page.keyboard.type("inv")
+    page.get_by_role("option", name="INV-1").click()
+    page.get_by_label("Amount").fill("20.01")
+    page.get_by_role("button", name="Show its effect").click()
+    page.get_by_text("No more than ZAR 20.00 is owed.").wait_for()
+    page.get_by_label("Amount").fill("5.00")
+    page.get_by_role("button", name="Show its effect").click()
+    page.get_by_text("ZAR 5.00 for bill INV-1, of which ZAR 15.00 then remains.").wait_for()
+    assert Payment.objects.count() == 0
+    page.get_by_role("button", name="Record the payment").click()
+    page.get_by_text("Recorded: ZAR 5.00 for bill INV-1").wait_for()
+    payment = Payment.objects.get()
+    page.goto(page.url.split("?")[0].replace("/change/", "/reverse/"))
+    page.get_by_label("Reason").fill("Typed at the wrong till")
+    page.get_by_role("button", name="Reverse the payment").click()
+    page.get_by_text("The payment is reversed.").wait_for()
+    assert Reversal.objects.get().payment_id == payment.pk
+    bill.refresh_from_db()
+    assert (bill.status, bill.amount_paid) == ("UNPAID", 0)
     assert complaints == []

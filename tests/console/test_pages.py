@@ -9,9 +9,10 @@ from bills.models import Bill
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint
 from ledger.models import Entry
+from payments.models import PayerReference, Payment
 
 RECORDS = [Biller, Partner, ApiKey, Customer, Bill._meta.get_field("account").related_model, Bill, Entry, Event]
-RECORDS += [WebhookEndpoint, Delivery]
+RECORDS += [WebhookEndpoint, Delivery, Payment, PayerReference]
 READ_ONLY = [Entry, Event, WebhookEndpoint, Delivery]
 LISTED = [model for model in RECORDS if model not in {Biller, Partner}]
 
@@ -28,6 +29,10 @@ def everything(made, biller, request):
     Partner.objects.found(name="Corner Shops", reference="corner")
     Event.objects.pick_up(biller)
     made(Customer.objects.enrol, external_reference="waits")
+    bill = Bill.objects.get()
+    asked = {"external_reference": "R-1", "amount": 5, "currency": "ZAR", "method": "cash", "obligation": bill.pk}
+    made(Payment.objects.collect, fingerprint=b"x" * 32, **asked)
+    made(PayerReference.objects.give, obligation_id=bill.pk)
 
 
 @pytest.mark.parametrize("model", RECORDS)

@@ -7,7 +7,6 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Account
@@ -322,28 +321,6 @@ def test_who_may_only_look_is_offered_no_payment_and_no_reversal(client, django_
     assert client.post(page(payment, "reverse"), {"reason": "x"}).status_code == 403
     assert client.get(page(Payment, "add"), follow=True).status_code == 403
     assert standing() == before
-
-
-def test_a_list_of_payments_asks_as_often_for_thirty_rows_as_for_three(staff, biller, customer, paid, made):
-    def take(numbers):
-        for n in numbers:
-            bill = made(
-                Bill.objects.issue, external_reference=f"B{n}", customer=customer.pk, currency="ZAR", amount_due=9
-            )
-            paid(bill, 5, reference=f"T{n}")
-
-    def queries():
-        with CaptureQueriesContext(connection) as captured:
-            answer = staff.get(page(Payment, "changelist"), {"biller": biller.pk})
-        return len(captured), len(answer.context["cl"].result_list)
-
-    take(range(3))
-    queries()
-    few, three = queries()
-    take(range(3, 30))
-    many, thirty = queries()
-    assert (three, thirty) == (3, 30)
-    assert many == few
 
 
 # --- Payer references ---
