@@ -19,7 +19,7 @@ from core.rules import Rule
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint
 from ledger.models import Entry
-from payments.models import Payment, Reference
+from payments.models import PayerReference, Payment, Reference
 
 COMPOSITE = {
     "external_reference": "INV-1",
@@ -70,6 +70,8 @@ BREAKS = {
     "payment_method_known": (Payment, {"method": "barter"}),
     "payment_external_reference_well_formed": (Payment, {"external_reference": "a b"}),
     "reference_of_payment_or_reversal": (Reference, {"reason": "x"}),
+    "payer_reference_is_digits": (PayerReference, {"digits": "a"}),
+    "payer_reference_of_one": (PayerReference, {"customer_id": None, "account_id": None, "bill_id": None}),
     "event_type_known": (Event, {"type": "bill.lost"}),
     "webhook_endpoint_url_https": (WebhookEndpoint, {"url": "http://hooks.example/"}),
     "webhook_endpoint_events_known": (WebhookEndpoint, {"events": ["bill.lost"]}),
@@ -92,6 +94,7 @@ UNTRIGGERED = {
     "entry_kind_known": "ledger_entry",
     "entry_names_its_payment": "ledger_entry",
     **{name: "payments_payment" for name in BREAKS if name.startswith("payment_")},
+    **{name: "payments_payerreference" for name in BREAKS if name.startswith("payer_reference_")},
 }
 """Where a trigger speaks before the check can: the check itself is met with the triggers off."""
 for _kind, _table in (("customer", "customers_customer"), ("account", "accounts_account")):
@@ -113,6 +116,7 @@ def paid(api, bill):
     """The bill, with a payment of its biller beside what it was issued with."""
     body = {"external_reference": "P", "amount": 1, "currency": "ZAR", "method": "cash", "obligation": bill.pk}
     assert api.post("/billing/payments", body, Idempotency_Key="p").status_code == 201
+    assert api.post(f"/billing/bills/{bill.pk}/payer_reference").status_code == 201
     check_now()
     return bill
 

@@ -49,6 +49,9 @@ def test_the_tables_of_tenants_are_these():
         "events_webhooksecret",
         "imports_import",
         "ledger_entry",
+        "payments_payerreference",
+        "payments_payment",
+        "payments_reversal",
     ]
 
 
@@ -63,6 +66,7 @@ def test_no_other_table_names_a_biller_but_the_directories_of_keys_and_partners(
         "billers_enablement",
         "billers_enablementhistory",
         "events_numbering",  # one row a biller, which is its key
+        "payments_reference",  # who took a payment, partner or biller, is its key
     }
 
 
@@ -86,7 +90,9 @@ def test_every_index_begins_with_the_biller(db, table):
         table,
     )
     assert indexes
-    assert {name: first for name, first in indexes if first != "biller_id"} == {}
+    others = {name: first for name, first in indexes if first != "biller_id"}
+    # A partner's own list goes across its billers.
+    assert others == ({"payment_of_partner_newest": "partner_id"} if table == "payments_payment" else {})
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -119,6 +125,9 @@ def test_every_key_between_tenants_tables_contains_the_biller(db):
         "webhook_secret_of_endpoint": True,
         "delivery_endpoint_of_biller": True,
         "delivery_event_of_biller": True,
+        "entry_of_payment": True,
+        "reversal_of_payment": True,
+        **{f"payer_reference_of_billers_{kind}": True for kind in ("customer", "account", "bill")},
     }
 
 
@@ -166,6 +175,8 @@ CALLS = [
     ("PUT", "accounts/ACC-1", {"customer": {"external_reference": "C-1", "email": "jo@example.com"}}),
     ("PUT", "customers/C-9", {"name": "Nine"}),
     ("POST", "bills/VOID/void", None),
+    ("POST", "bills/INV-1/payer_reference", None),
+    ("POST", "customers/{customer}/payer_reference", None),
     ("POST", "webhook_endpoints", {"url": "https://hooks.example/"}),
     ("PATCH", "webhook_endpoints/{endpoint}", {"enabled": False}),
     ("POST", "webhook_endpoints/{endpoint}/rotate", None),
@@ -200,7 +211,7 @@ def test_every_statement_about_a_tenants_table_names_the_biller(api, method, pat
     about = [query["sql"] for query in captured if NAMED.search(query["sql"])]
     assert about
     assert [sql for sql in about if "biller_id" not in sql] == []
-    finding = [sql for sql in about if not sql.startswith(("INSERT", "WITH part0 AS (INSERT"))]
+    finding = [sql for sql in about if not sql.lstrip().startswith(("INSERT", "WITH part0 AS (INSERT"))]
     assert [sql for sql in finding if not re.search(OF_ONE_BILLER, sql.partition(" WHERE ")[2])] == []
 
 
