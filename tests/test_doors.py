@@ -12,6 +12,7 @@ from bills.models import Bill
 from customers.models import Customer
 
 NEW = {"external_reference": "door", "currency": "ZAR", "amount_due": 5, "customer": {"external_reference": "doorman"}}
+PAYMENT = {"external_reference": "door", "obligation": "$payable", "amount": 1, "currency": "ZAR", "method": "cash"}
 DOORS = {
     "billing/customers": {"GET": None, "POST": {"external_reference": "door"}, "PUT": {"name": "x"}},
     "billing/customers/<str:key>": {"GET": None, "PUT": {"name": "x"}, "PATCH": {"name": "x"}},
@@ -32,6 +33,13 @@ DOORS = {
     "billing/reports/ageing": {"GET": None},
     "billing/reports/collections": {"GET": None},
     "partner/settlements/<str:date>": {"GET": None},
+    "billing/payments": {"GET": None, "POST": PAYMENT},
+    "billing/payments/<str:key>": {"GET": None},
+    "billing/payments/<str:key>/reverse": {"POST": {"reason": "x"}},
+    "partner/obligations": {"GET": None},
+    "partner/payments": {"GET": None, "POST": PAYMENT},
+    "partner/payments/<str:key>": {"GET": None},
+    "partner/payments/<str:key>/reverse": {"POST": {"reason": "x"}},
     "billing/events": {"GET": None},
     "billing/webhook_endpoints": {"GET": None, "POST": {"url": "https://door.example/"}},
     "billing/webhook_endpoints/<str:key>": {"GET": None, "PATCH": {"description": "x"}},
@@ -47,22 +55,32 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 CASES = [(route, method) for route, methods in DOORS.items() for method in methods]
 SIDES = {"billing": "biller", "partner": "partner"}
 """Whose keys open what begins with the word."""
-BY_NAME = [case for case in CASES if "<str:key>" in case[0] and case[1] != "PUT"]
-NAMES = {"customers": "C", "accounts": "A", "bills": "B"}
+BY_NAME = [(route, method) for route, method in CASES if "<str:key>" in route and method != "PUT"]
+BY_PARTNERS = [case for case in BY_NAME if case[0].startswith("partner")]
+BY_NAME = [case for case in BY_NAME if case not in BY_PARTNERS]
+NAMES = {"customers": "C", "accounts": "A", "bills": "B", "payments": "P"}
 NAMED_BY_US = {"webhook_endpoints", "deliveries"}
 STRANGERS = pytest.mark.parametrize("stranger", ["other", "test_biller"])
 
 
 def path_of(route, names=NAMES):
     path = route.replace("<str:date>", "2026-01-31")
-    return "/" + path.replace("<str:key>", names.get(route.split("/")[1], "nothing"))
+    asked = "?biller=acme&reference=B" if route == "partner/obligations" else ""
+    return "/" + path.replace("<str:key>", names.get(route.split("/")[1], "nothing")) + asked
 
 
 def knock(caller, route, method, names=NAMES, **headers):
     path = path_of(route, names)
     if method == "PUT" and "<" not in route:
         path += f"?external_reference={names[route.split('/')[1]]}"
-    return caller.call(method, path, DOORS[route][method], **{"Idempotency_Key": "door", **headers})
+    body = DOORS[route][method]
+    if body is PAYMENT:
+        body = {**body, "obligation": PAYABLE[0]}
+    return caller.call(method, path, body, **{"Idempotency_Key": "door", **headers})
+
+
+PAYABLE = ["bacc_0000000000000000000000"]
+"""What payments of the table pay, once the records are there."""
 
 
 def side_of(route):
@@ -80,7 +98,7 @@ def absent(name):
 
 
 @pytest.fixture
-def records(api):
+def records(api, partner_api):
     account = {
         "external_reference": "A",
         "currency": "ZAR",
@@ -90,8 +108,12 @@ def records(api):
     bill = api.post(
         "/billing/bills", {"external_reference": "B", "currency": "ZAR", "amount_due": 5, "account": account}
     )
+    PAYABLE[:] = [bill.json()["account_id"]]
     for name in ("customers/C", "accounts/A", "bills/B"):
         api.post(f"/billing/{name}/payer_reference")
+    payment = {**PAYMENT, "external_reference": "P", "obligation": PAYABLE[0]}
+    paid = api.post("/billing/payments", payment, Idempotency_Key="paid").json()
+    partner_api.post("/partner/payments", payment, Idempotency_Key="paid")
     endpoint = api.post("/billing/webhook_endpoints", {"url": "https://door.example/"}).json()
     api.get("/billing/events")
     delivery = api.get("/billing/deliveries").json()["data"][0]
@@ -99,6 +121,7 @@ def records(api):
         "bills": bill.json()["id"],
         "accounts": bill.json()["account_id"],
         "customers": bill.json()["customer_id"],
+        "payments": paid["id"],
         "webhook_endpoints": endpoint["id"],
         "deliveries": delivery["id"],
     }
@@ -140,7 +163,7 @@ def test_documents_and_health_need_no_key(nobody, db, path):
 
 @pytest.mark.parametrize(("route", "method"), CASES)
 def test_a_proper_key_opens_the_door(caller, records, route, method):
-    created = method == "POST" and "<" not in route
+    created = method == "POST" and ("<" not in route or "reverse" in route)
     expected = 201 if created else 202 if "redeliver" in route else 200
     assert knock(caller, route, method, {**NAMES, **ours(records)}).status_code == expected
 
@@ -242,6 +265,22 @@ def test_what_belongs_to_another_biller_or_mode_is_answered_as_absent(
     assert everything() == before
 
 
+@pytest.mark.parametrize("stranger", ["other_partner", "test_partner"])
+@pytest.mark.parametrize(("route", "method"), BY_PARTNERS)
+def test_what_another_partner_took_is_answered_as_absent(
+    api_for, request, partner_api, everything, records, route, method, stranger
+):
+    intruder = api_for(request.getfixturevalue(stranger))
+    taken = partner_api.get("/partner/payments/P").json()["id"]
+    before = everything()
+    theirs, nobodys = (knock(intruder, route, method, {"payments": name}) for name in (taken, absent(taken)))
+    assert theirs.status_code == nobodys.status_code == 404
+    assert theirs.content.decode().replace(taken, "it") == nobodys.content.decode().replace(absent(taken), "it")
+    assert everything() == before
+    assert intruder.get("/partner/payments").json()["data"] == []
+    assert intruder.get("/partner/payments/P").status_code == 404
+
+
 @STRANGERS
 def test_a_put_under_another_billers_id_or_reference_makes_a_row_of_ones_own(api, intruder, records, stranger):
     theirs = {path: api.get(path).content for path in (f"/billing/{kind}/{key}" for kind, key in records.items())}
@@ -304,8 +343,8 @@ def test_lists_filters_and_cursors_reach_no_other_billers_rows(api, intruder, re
         f"accounts?customer={records['customers']}",
         "accounts?expand=customer",
         "customers?search=Secret",
-        "entries?",
-        f"entries?obligation={records['accounts']}",
+        "entries?kind=opening",
+        f"entries?kind=opening&obligation={records['accounts']}",
         "webhook_endpoints?enabled=true",
         f"deliveries?endpoint={records['webhook_endpoints']}&event={event}",
         "deliveries?state=pending&limit=1",
