@@ -10,7 +10,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from stdnum import luhn
 
 from core.money import MAX_AMOUNT, is_currency
-from core.text import REFERENCE_LENGTH, is_reference
+from core.text import PAYMENT_REFERENCE, REFERENCE_LENGTH, is_payment_reference, is_reference
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
@@ -65,18 +65,17 @@ class PaymentReference(Text):
     """The name of a payment by who took it, made of characters that every channel can carry."""
 
     default_error_messages = {"invalid_reference": "1 to 64 of A-Z a-z 0-9 . _ -"}
-    pattern = r"[A-Za-z0-9._-]{1,64}"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=64, **options)
 
     @property
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": f"^{self.pattern}$"}
+        return {"type": "string", "pattern": f"^{PAYMENT_REFERENCE}$"}
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
-        if not re.fullmatch(self.pattern, text, re.ASCII):
+        if not is_payment_reference(text):
             self.fail("invalid_reference")
         return text
 

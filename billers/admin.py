@@ -7,7 +7,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -18,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelect2MultipleWidget, UnfoldAdminSelect2W
 from billers.acts import Act
 from billers.forms import JsonInput, VerbForm, currency_choices
 from billers.models import ApiKey, Biller, Enablement, Mode, Partner
-from billers.staff import KeptAdmin, TenantAdmin, chosen_biller, link_to, page_of
+from billers.staff import KeptAdmin, TenantAdmin, chosen_biller, link_to, secret_shown
 from core import countries
 from core.ids import decode
 
@@ -296,14 +295,11 @@ class ApiKeyAdmin(TenantAdmin):
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """Show the secret in this very answer: a redirect would have to keep it somewhere."""
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "The new key",
-            "key": obj,
-            "back": page_of(obj),
-        }
-        return TemplateResponse(request, "console/key_issued.html", context)
+        sentence = (
+            f"This is the whole key, for {obj.owner}. Copy it now: it is kept only as a fingerprint and will never be "
+            "shown again."
+        )
+        return secret_shown(self, request, obj, "The new key", obj.owner, sentence, obj.secret)  # type: ignore[attr-defined]
 
     @action(description="Revoke", icon="block", variant=ActionVariant.DANGER, permissions=["revoke"])
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -23,3 +23,14 @@ _REFERENCE = re.compile(REFERENCE_PATTERN[:-1] + r"\Z")
 def is_reference(text: str) -> bool:
     """Tell whether ``text`` may be an external reference: 1-255 printable characters, no blank at either end."""
     return len(text) <= REFERENCE_LENGTH and "\0" not in text and _REFERENCE.match(text) is not None
+
+
+PAYMENT_REFERENCE = r"[A-Za-z0-9._-]{1,64}"
+"""What the name of a payment by its taker looks like: characters that every channel can carry."""
+
+_PAYMENT_REFERENCE = re.compile(PAYMENT_REFERENCE)
+
+
+def is_payment_reference(text: str) -> bool:
+    """Tell whether ``text`` may name a payment, which every id of ours may too."""
+    return _PAYMENT_REFERENCE.fullmatch(text) is not None

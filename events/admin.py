@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
@@ -13,7 +12,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from billers.acts import Act
-from billers.staff import ReadOnlyAdmin, link_to, page_of
+from billers.staff import ReadOnlyAdmin, link_to, secret_shown
 from events.models import EVERY, Delivery, Event, State, Stopped, WebhookEndpoint
 
 
@@ -155,14 +154,11 @@ class WebhookEndpointAdmin(SeenToAdmin):
         endpoint = self.found(request, object_id)
 
         def shown(rotated: WebhookEndpoint) -> HttpResponse:
-            context = {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "title": "The new secret",
-                "endpoint": rotated,
-                "back": page_of(rotated),
-            }
-            return TemplateResponse(request, "console/secret_issued.html", context)
+            sentence = (
+                f"This secret signs what is sent to {rotated} of {rotated.biller}. Copy it now: it will never be shown "
+                "again. The one before it signs too for 24 hours."
+            )
+            return secret_shown(self, request, rotated, "The new secret", rotated.biller, sentence, rotated.secret)
 
         def rotate(act: Act, reason: str, versions: set[int] | None) -> WebhookEndpoint:
             return WebhookEndpoint.objects.rotate(act, endpoint.pk, versions=versions)

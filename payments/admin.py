@@ -34,13 +34,14 @@ from billers.staff import TenantAdmin, chosen_biller, link_to, page_of
 from bills.admin import BillAdmin
 from bills.models import Bill
 from core.refusals import rules
+from core.text import PAYMENT_REFERENCE
 from customers.admin import CustomerAdmin
 from customers.models import Customer
 from ledger.forms import AmountInput, RecordInput, minor_units, shown
 from ledger.models import Entry
 from ledger.staff import CurrencyFilter, Table
 from payments.collecting import KINDS, fingerprint_of, kind_of
-from payments.models import REFERENCE, Method, PayerReference, Payment, Reversal
+from payments.models import Method, PayerReference, Payment, Reversal
 
 OBLIGATIONS = ("bill", "account", "customer")
 LOTS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
@@ -95,7 +96,7 @@ class PaymentForm(VerbForm):
     external_reference = forms.CharField(
         max_length=64,
         widget=UnfoldAdminTextInputWidget,
-        validators=[RegexValidator(rf"^{REFERENCE}\Z", "1 to 64 of A-Z a-z 0-9 . _ -")],
+        validators=[RegexValidator(rf"^{PAYMENT_REFERENCE}\Z", "1 to 64 of A-Z a-z 0-9 . _ -")],
         label="Reference",
         help_text="Stands for this payment alone: a receipt's number, or the one that is made up here.",
     )

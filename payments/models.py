@@ -17,14 +17,12 @@ from core.money import MAX_AMOUNT, AmountField, CurrencyField
 from core.refusals import CONFLICT, Conflict, Missing, Refusal
 from core.rules import AppendOnly
 from core.statements import insert_family, made
+from core.text import PAYMENT_REFERENCE
 from customers.models import Customer
 from events.models import Event, Type
 from ledger.models import Entry, Kind
 from ledger.signals import posted
 from payments import collecting, payer_references
-
-REFERENCE = r"[A-Za-z0-9._-]{1,64}"
-"""What an external reference of a payment looks like."""
 
 MOST_TOLD = 1000
 """How many payments, or records that hang on one, are looked through to tell the payments of a payer."""
@@ -194,9 +192,12 @@ class PaymentQuerySet(TenantQuerySet):
         return self.for_biller(biller_id).filter(pk__in=newest)
 
     def named(self, key: str) -> "PaymentQuerySet":
-        """Return the payments that `key` names, by our id or by the taker's reference."""
-        by_reference = Q(external_reference=key)
-        return self.filter(Q(pk=key) | by_reference if is_id(key) else by_reference)
+        """Return the payments that `key` names: by our id before a reference, a biller's own before a partner's."""
+        own_first = models.F("partner_id").asc(nulls_first=True)
+        if not is_id(key):
+            return self.filter(external_reference=key).order_by(own_first)
+        by_id = models.Case(models.When(pk=key, then=0), default=1)
+        return self.filter(Q(pk=key) | Q(external_reference=key)).order_by(by_id, own_first)
 
 
 class Payment(Tenanted):
@@ -246,7 +247,7 @@ class Payment(Tenanted):
                 violation_error_message="Unknown method of payment.",
             ),
             models.CheckConstraint(
-                condition=Q(external_reference__regex=f"^{REFERENCE}$"),
+                condition=Q(external_reference__regex=f"^{PAYMENT_REFERENCE}$"),
                 name="payment_external_reference_well_formed",
                 violation_error_message="A payment's reference is 1 to 64 letters, digits, dots, hyphens, underscores.",
             ),
@@ -316,7 +317,7 @@ _TAKE = """
 
 
 class ReferenceQuerySet(models.QuerySet["Reference"]):
-    """Verbs: take, locked."""
+    """Verbs: take, held."""
 
     def take(self, reference: "Reference") -> bool:
         """Let a taker's reference stand for something from now on; tell whether it was free.

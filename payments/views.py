@@ -1,10 +1,8 @@
 """How billers and partners ask about payments, and take and undo them."""
 
-import re
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from django.db import models
 from django.http import HttpResponse
 from rest_framework.request import Request
 
@@ -22,11 +20,13 @@ from billers.tenancy import TenantQuerySet
 from bills.models import Bill
 from core.refusals import Missing, absent
 from core.statements import Row, read
+from core.text import is_payment_reference
 from customers.models import Customer
 from payments import collecting, looking_up
 from payments.filters import PartnerPaymentFilter, PaymentFilter
-from payments.models import REFERENCE, PayerReference, Payment, Reference, is_id
+from payments.models import PayerReference, Payment, Reference
 from payments.serializers import (
+    OLDEST_FIRST,
     MakePayerReference,
     NewPayment,
     ObligationAnswer,
@@ -37,8 +37,6 @@ from payments.serializers import (
     UndoneAnswer,
     undone,
 )
-
-_REFERENCE = re.compile(rf"{REFERENCE}\Z")  # which every id of ours is too
 
 OPERATIONS = {
     "create": replace(
@@ -107,7 +105,7 @@ class Collecting(Door):
         """Take a payment; one that is known already is answered as it is."""
         self.asked()
         asked = self.create_shape.run_validation(self.body())
-        if asked.get("allocations") == "oldest_first":
+        if asked.get("allocations") == OLDEST_FIRST:
             del asked["allocations"]
         fingerprint = collecting.fingerprint_of(asked)
 
@@ -141,15 +139,12 @@ class Collecting(Door):
 
     def _row(self, key: str) -> Row:
         self._nameable(key)
-        # An id wins over a reference that looks like one, a payment taken here over one that a partner took.
-        order = (models.Case(models.When(pk=key, then=0), default=1),) if is_id(key) else ()
-        found = self.paid().named(key).order_by(*order, models.F("partner_id").asc(nulls_first=True))
-        for row in read(found.with_parents().values(*self.answer.columns)[:1]):
+        for row in read(self.paid().named(key).with_parents().values(*self.answer.columns)[:1]):
             return row
         raise absent(Payment, key)
 
     def _nameable(self, key: str) -> None:
-        if not _REFERENCE.match(key):
+        if not is_payment_reference(key):
             raise absent(Payment, key)
 
 
