@@ -154,7 +154,7 @@ def main() -> None:
                 saved(table, folder)
             emptied = (*TABLES, *EVENTS, *(f"{table}history" for table in TABLES[:3]))
             statement(f"TRUNCATE {', '.join(emptied)} CASCADE")
-            # A vacuum before the COMMIT would find the tables empty, and the checks at COMMIT would be planned for that.
+            # A vacuum before the COMMIT would find the tables empty, and its checks would be planned for that.
             for table in emptied:
                 statement(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
             with timed(times, "bare COPY"):
