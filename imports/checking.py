@@ -11,6 +11,7 @@ from accounts.models import Account
 from bills.models import BELOW_PAYMENTS, FIXED, VOID
 from customers.models import Customer
 from imports.staging import run, stored
+from ledger.rules import OF_PAYMENTS
 
 TABLES = {"customer": Customer._meta.db_table, "account": Account._meta.db_table}
 ALL = {"first": 0, "last": 1 << 62}
@@ -134,11 +135,18 @@ _NO_OWNER = f"""
 def _currency_fixed(parent: str) -> str:
     return f"""
         {_MARK}
-        SELECT line.line, '{parent}_currency', '{parent}_currency_fixed_by_balance',
-            'The currency can change only while the balance is 0 or not tracked.'
+        SELECT line.line, '{parent}_currency', '{parent}_currency_fixed_by_' || fixed.by, fixed.sentence
         FROM staged_line AS line
         CROSS JOIN {stored(TABLES[parent], "stored", f"external_reference = line.{parent}_external_reference")}
-        WHERE line.{parent}_currency <> stored.currency AND COALESCE(stored.balance, 0) <> 0
+        CROSS JOIN LATERAL (
+            SELECT 'balance' AS by, 'The currency can change only while the balance is 0 or not tracked.' AS sentence
+            WHERE stored.balance <> 0
+            UNION ALL SELECT 'payments', '{OF_PAYMENTS}' FROM ledger_entry AS entry
+            WHERE entry.biller_id = stored.biller_id AND entry.obligation_id = stored.id AND payment_id IS NOT NULL
+            HAVING sum(amount) <> 0
+            LIMIT 1
+        ) AS fixed
+        WHERE line.{parent}_currency <> stored.currency
     """
 
 

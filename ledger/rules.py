@@ -12,6 +12,8 @@ from core.money import MAX_AMOUNT
 from core.rules import Rule
 from core.text import REFERENCE_PATTERN
 
+OF_PAYMENTS = "The currency cannot change while a payment of the balance stands: it may yet be reversed."
+
 
 class MetadataKeys(models.Func):
     """How many keys a JSON object has."""
@@ -89,6 +91,30 @@ def metadata_index(kind: str) -> GinIndex:
     )
 
 
+class CurrencyOfPayments(Rule):
+    """A currency stays while a payment could still be reversed: it would come back as money of another currency."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            name=f"{kind}_currency_fixed_by_payments",
+            sentence=OF_PAYMENTS,
+            operation=pgtrigger.UpdateOf("currency"),
+            condition=pgtrigger.Condition("OLD.currency IS DISTINCT FROM NEW.currency AND OLD.entry_count > 0"),
+        )
+
+    def get_func(self, model: models.Model) -> str:
+        return f"""
+            IF EXISTS (
+                SELECT FROM ledger_entry
+                WHERE biller_id = NEW.biller_id AND obligation_id = NEW.id AND payment_id IS NOT NULL
+                HAVING sum(amount) <> 0
+            ) THEN
+                {super().get_func(model)}
+            END IF;
+            RETURN NEW;
+        """
+
+
 def balance_triggers(kind: str) -> list[pgtrigger.Trigger]:
     """Return the rules of how a customer's or account's balance and currency may change."""
     return [
@@ -100,6 +126,7 @@ def balance_triggers(kind: str) -> list[pgtrigger.Trigger]:
                 "OLD.currency IS DISTINCT FROM NEW.currency AND COALESCE(OLD.balance, 0) <> 0"
             ),
         ),
+        CurrencyOfPayments(kind),
         Rule(
             name=f"{kind}_balance_not_zero",
             sentence="A balance can stop being tracked only when it is 0.",

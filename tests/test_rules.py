@@ -11,6 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Account
+from billers.acts import perform
 from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from core.money import MAX_AMOUNT
@@ -45,6 +46,7 @@ OF_EVERY_BALANCE = {
     "balance_in_range": {"balance": MAX_AMOUNT + 1},
     "currency_well_formed": {"currency": "zar"},
     "currency_fixed_by_balance": {"currency": "USD"},
+    "currency_fixed_by_payments": {"currency": "USD"},
     "balance_not_zero": {"balance": None},
 }
 OF_EVERY_LEDGER = {"biller_fixed": {"biller_id": uuid.uuid4()}, "has_entries": "removal"}
@@ -113,8 +115,9 @@ def bill(api, partners):
 
 @pytest.fixture
 def paid(api, bill):
-    """The bill, with a payment of its biller beside what it was issued with."""
-    body = {"external_reference": "P", "amount": 1, "currency": "ZAR", "method": "cash", "obligation": bill.pk}
+    """The bill, with a payment of its biller, and one of either balance, beside what it was issued with."""
+    listed = [{"obligation": key, "amount": 1} for key in (bill.pk, bill.account_id, bill.customer_id)]
+    body = {"external_reference": "P", "amount": 3, "currency": "ZAR", "method": "cash", "allocations": listed}
     assert api.post("/billing/payments", body, Idempotency_Key="p").status_code == 201
     assert api.post(f"/billing/bills/{bill.pk}/payer_reference").status_code == 201
     check_now()
@@ -177,6 +180,8 @@ def broken(name, bill):
     if name == "bill_voided":
         new_bill(biller_id=bill.biller_id, customer_id=bill.customer_id, voided_at=timezone.now())()
         bill = Bill.objects.get(external_reference="INV-2")
+    if name.endswith("_currency_fixed_by_payments"):
+        perform(bill.biller, "test", lambda act: model.objects.amend(act, model.objects.get().pk, balance=0))
     rows = model.objects.filter(pk=bill.pk) if model is Bill else model.objects.all()
     table = UNTRIGGERED.get(name)
     write = (

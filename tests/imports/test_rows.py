@@ -168,6 +168,15 @@ def test_a_currency_stays_while_the_balance_is_not_zero(bring):
     assert bring(sheet(row(customer_currency="USD"))).customers["updated"] == 1
 
 
+def test_a_currency_stays_while_a_payment_of_the_balance_stands(bring, api):
+    bring(sheet(row(customer_currency="ZAR", customer_balance=5)))
+    key = api.get("/billing/customers/C1").json()["id"]
+    paid = {"external_reference": "T", "amount": 5, "currency": "ZAR", "method": "cash", "obligation": key}
+    assert api.post("/billing/payments", paid, Idempotency_Key="pay").status_code == 201
+    assert bring(sheet(row(customer_currency="USD"))).codes() == {2: ["customer_currency_fixed_by_payments"]}
+    assert api.get("/billing/customers/C1").json()["currency"] == "ZAR"
+
+
 def test_metadata_of_a_parent_holds_ten_keys_over_the_whole_file(bring):
     first = row(**{f"customer_metadata.k{n}": "v" for n in range(10)})
     assert bring(sheet(first)).code == 0

@@ -50,6 +50,22 @@ def test_everything_a_payment_paid_is_undone_exactly(api, till, pay, undo, owe):
     assert {one["left"] for one in mirrored} == {0}
 
 
+@pytest.mark.parametrize("kind", ["customer", "account"])
+def test_the_currency_of_a_balance_stays_while_a_payment_of_it_may_come_back(api, pay, undo, kind):
+    body = {"external_reference": "x", "currency": "ZAR", "balance": 30}
+    owner = {"customer": {"external_reference": "c"}} if kind == "account" else {}
+    owed = api.post(f"/billing/{kind}s", {**body, **owner}).json()
+    pay(amount=30, obligation=owed["id"])
+    for currency in ("USD", None):
+        refused = api.patch(f"/billing/{kind}s/x", {"balance": None, "currency": currency})
+        assert (refused.status_code, refused.json()["code"]) == (422, f"{kind}_currency_fixed_by_payments")
+    assert undo("T-0").status_code == 201
+    again = api.get(f"/billing/{kind}s/x").json()
+    assert (again["balance"], again["currency"]) == (30, "ZAR")
+    assert api.patch(f"/billing/{kind}s/x", {"balance": 0}).status_code == 200
+    assert api.patch(f"/billing/{kind}s/x", {"currency": "USD"}).status_code == 200
+
+
 def test_the_payment_tells_that_it_was_reversed(api, till, pay, undo, owe):
     pay(amount=5, obligation=owe()["id"])
     undo("T-0", reason="Card declined")
