@@ -17,6 +17,7 @@ from bills.models import Bill
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint, WebhookSecret
 from ledger.models import Entry
+from payments.models import PayerReference, Payment, Reference, Reversal
 
 
 class Api:
@@ -149,7 +150,8 @@ def everything(db):
     """Read every row a request may write: equal before and after means that nothing moved."""
 
     def read():
-        tables = (Customer, Account, Bill, Entry, Event, WebhookEndpoint, WebhookSecret, Delivery, IdempotencyKey)
+        owed = (Customer, Account, Bill, Entry, Payment, Reversal, Reference, PayerReference)
+        tables = (*owed, Event, WebhookEndpoint, WebhookSecret, Delivery, IdempotencyKey)
         return {table.__name__: sorted(map(str, table.objects.values())) for table in tables}
 
     return read

@@ -34,9 +34,23 @@ PARAMETERS = (
 )
 
 
+PAYMENT = {"external_reference": "T", "amount": 1, "currency": "ZAR", "method": "cash"}
+TILL = (("POST", "/partner/payments"), ("POST", "/partner/payments/T/reverse"))
+
+
 @pytest.fixture
 def bill(api):
-    assert api.post("/billing/bills", BILL).status_code == 201
+    made = api.post("/billing/bills", BILL)
+    assert made.status_code == 201
+    return made.json()["id"]
+
+
+@pytest.fixture
+def payment(bill, partner_api):
+    """A payment that a partner took."""
+    taken = partner_api.post("/partner/payments", {**PAYMENT, "obligation": bill}, Idempotency_Key="payment")
+    assert taken.status_code == 201
+    return taken.json()["id"]
 
 
 def refused(response):
@@ -77,6 +91,33 @@ if SHARED.is_dir():
                 assert response.json()["code"] == "invalid_json", file.name
             elif file.name.startswith("y_") and not REFUSED.search(file.read_bytes()):
                 assert response.json()["code"] == "invalid_request", file.name
+        assert everything() == before
+
+    def test_no_body_of_the_parsing_suite_pays_or_reverses(partner_api, everything, payment):
+        before = everything()
+        for method, path in TILL:
+            for file in BODIES:
+                response = partner_api.call(method, path, file.read_bytes(), Idempotency_Key=file.stem[:40])
+                assert (response.status_code, refused(response)) == (400, True), (file.name, response.content)
+        assert everything() == before
+
+    def test_naughty_strings_break_no_payment_and_no_lookup(partner_api, everything, bill, payment):
+        before = everything()
+        for number, text in enumerate(NAUGHTY):
+            field = ("obligation", "payer", "currency", "method", "paid_at", "amount")[number % 6]
+            owed = {"allocations": "oldest_first"} if field == "payer" else {"obligation": bill}
+            wrong = {**PAYMENT, "external_reference": f"n{number}", **owed, field: text}
+            response = partner_api.post("/partner/payments", wrong, Idempotency_Key=f"n{number}")
+            assert refused(response), (field, text, response.content)
+            by = ("reference", "payer_reference", "phone")[number % 3]
+            for query in (f"biller=acme&{by}={quote(text)}", f"biller={quote(text)}&reference=C"):
+                assert refused(partner_api.get(f"/partner/obligations?{query}")), (query, text)
+            name = ("biller", "method", "reversed", "amount_gte", "created_at_lte", "cursor")[number % 6]
+            found = partner_api.get(f"/partner/payments?{name}={quote(text)}")
+            assert found.status_code == 200 or refused(found), (name, text)
+            path = quote(text, safe="")
+            assert refused(partner_api.get(f"/partner/payments/{path}")), text
+            assert refused(partner_api.get(f"/partner/settlements/{path}")), text
         assert everything() == before
 
     def test_naughty_strings_are_kept_as_sent_or_refused_in_bodies(api):

@@ -139,6 +139,7 @@ PUT = {
     "amount_due": 9,
     "account": {"external_reference": "ACC-2", "customer": {"external_reference": "C-2"}},
 }
+PAYMENT = {"external_reference": "T-1", "amount": 1, "currency": "ZAR", "method": "cash"}
 LISTS = [
     "bills",
     "bills?status=UNPAID&limit=1",
@@ -154,7 +155,10 @@ LISTS = [
     "reports/ageing",
     "reports/collections",
     "entries",
-    "entries?obligation=INV-1",
+    "entries?obligation={bill}",
+    "payments",
+    "payments?partner=corner&reversed=false&obligation={bill}",
+    "payments/PAID",
     "events",
     "webhook_endpoints?enabled=true",
     "webhook_endpoints/{endpoint}",
@@ -181,6 +185,10 @@ CALLS = [
     ("POST", "bills/VOID/void", None),
     ("POST", "bills/INV-1/payer_reference", None),
     ("POST", "customers/{customer}/payer_reference", None),
+    ("POST", "payments", {**PAYMENT, "obligation": "{bill}"}),
+    ("POST", "payments", {**PAYMENT, "payer": "{customer}", "allocations": "oldest_first"}),
+    ("POST", "payments", {**PAYMENT, "allocations": [{"obligation": "{customer}", "amount": 1}]}),
+    ("POST", "payments/PAID/reverse", {"reason": "x"}),
     ("POST", "webhook_endpoints", {"url": "https://hooks.example/"}),
     ("PATCH", "webhook_endpoints/{endpoint}", {"enabled": False}),
     ("POST", "webhook_endpoints/{endpoint}/rotate", None),
@@ -198,25 +206,61 @@ def test_every_statement_about_a_tenants_table_names_the_biller(api, method, pat
     delivery = api.get("/billing/deliveries").json()["data"][0]
     Delivery.objects.update(attempts=1)
     api.post("/billing/customers", {"external_reference": "told"})
-    path = path.format(
-        bill=bill["id"],
-        account=bill["account_id"],
-        customer=bill["customer_id"],
-        endpoint=endpoint["id"],
-        delivery=delivery["id"],
-        event=delivery["event_id"],
-    )
-    path = path.replace("obligation=INV-1", f"obligation={bill['id']}")
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
-        response = api.call(method, f"/billing/{path}", body, Idempotency_Key="once")
+    payment = {**PAYMENT, "external_reference": "PAID", "obligation": bill["id"]}
+    assert api.post("/billing/payments", payment, Idempotency_Key="before").status_code == 201
+    ids = {"bill": bill["id"], "account": bill["account_id"], "customer": bill["customer_id"]}
+    path = path.format(**ids, endpoint=endpoint["id"], delivery=delivery["id"], event=delivery["event_id"])
+    with CaptureQueriesContext(connection) as captured:
+        response = api.call(method, f"/billing/{path}", told(body, **ids), Idempotency_Key="once")
     assert response.status_code in ({409} if body is COMPOSITE else {200, 201, 202}), response.content
     about = [query["sql"] for query in captured if NAMED.search(query["sql"])]
     assert about
     assert [sql for sql in about if "biller_id" not in sql] == []
     finding = [sql for sql in about if not sql.lstrip().startswith(("INSERT", "WITH part0 AS (INSERT"))]
     assert [sql for sql in finding if not re.search(OF_ONE_BILLER, sql.partition(" WHERE ")[2])] == []
+
+
+def told(body, **ids):
+    """Return a body with ids where it says `{bill}` and the like."""
+    if isinstance(body, dict):
+        return {name: told(value, **ids) for name, value in body.items()}
+    if isinstance(body, list):
+        return [told(value, **ids) for value in body]
+    return ids.get(body.strip("{}"), body) if isinstance(body, str) else body
+
+
+OF_ONE_PARTNER = r"""\bpartner_id"? = '[0-9a-f-]{32,36}'"""
+PARTNERS_CALLS = [
+    ("GET", "billers", None),
+    ("GET", "obligations?biller=acme&reference=C-1", None),
+    ("GET", "obligations?biller=acme&phone=%2B27820000000", None),
+    ("POST", "payments", {**PAYMENT, "obligation": "{bill}"}),
+    ("POST", "payments", {**PAYMENT, "payer": "{customer}", "allocations": "oldest_first"}),
+    ("POST", "payments/PAID/reverse", {"reason": "x"}),
+    ("POST", "payments/EARLY/reverse", {"reason": "x"}),
+    ("GET", "payments", None),
+    ("GET", "payments?biller=acme&reversed=false", None),
+    ("GET", "payments/PAID", None),
+    ("GET", "settlements/2026-01-01", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"), PARTNERS_CALLS, ids=[f"{m} {path}" for m, path, _ in PARTNERS_CALLS]
+)
+def test_every_statement_of_a_partner_names_a_biller_or_the_partner(api, partner_api, method, path, body):
+    bill = api.post("/billing/bills", COMPOSITE).json()
+    payment = {**PAYMENT, "external_reference": "PAID", "obligation": bill["id"]}
+    assert partner_api.post("/partner/payments", payment, Idempotency_Key="before").status_code == 201
+    ids = {"bill": bill["id"], "account": bill["account_id"], "customer": bill["customer_id"]}
+    with CaptureQueriesContext(connection) as captured:
+        response = partner_api.call(method, f"/partner/{path}", told(body, **ids), Idempotency_Key="once")
+    assert response.status_code in ({404} if "phone" in path else {200, 201, 202}), response.content
+    finding = [query["sql"] for query in captured if NAMED.search(query["sql"])]
+    finding = [sql for sql in finding if not sql.lstrip().startswith(("INSERT", "WITH part0 AS (INSERT"))]
+    named = re.compile(f"{OF_ONE_BILLER}|{OF_ONE_PARTNER}")
+    assert [sql for sql in finding if not named.search(sql.partition(" WHERE ")[2])] == []
+    assert finding or path == "billers" or "EARLY" in path
 
 
 def test_another_billers_records_do_not_exist(api, api_for, other):
