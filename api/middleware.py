@@ -18,6 +18,7 @@ from api.problems import MEDIA_TYPE, TITLES, problem
 
 logger = logging.getLogger("billing.requests")
 
+REDIRECTS = {301, 302, 307, 308}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 
 
@@ -40,6 +41,8 @@ class RequestMiddleware:
             response = self.get_response(request)
             if response.status_code >= 400 and is_api(request.path_info) and response["Content-Type"] != MEDIA_TYPE:  # noqa: PLR2004
                 response = self._as_problem(request, response.status_code)
+            if response.status_code in REDIRECTS and is_api(request.path_info):
+                del response["Content-Type"]  # nothing is in it, least of all HTML
             response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
             if not response.streaming:
                 response.setdefault("Content-Length", str(len(response.content)))

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, Self, cast
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from billers.tenancy import PagedQuerySet
@@ -67,6 +67,17 @@ def currencies_of(default_currency: str | None, amount_limits: dict[str, Any]) -
     return [*first, *sorted(set(amount_limits) - {default_currency})]
 
 
+def _found(row: models.Model) -> None:
+    """Check and insert a biller or partner; one that another act founds at this moment has the reference first."""
+    row.full_clean()
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        row.validate_constraints()  # which finds what has been committed meanwhile, and has the words for it
+        raise
+
+
 class BillerQuerySet(PagedQuerySet["Biller"]):
     """Words: collected_by, ever_collected_by. Verbs: found."""
 
@@ -82,8 +93,7 @@ class BillerQuerySet(PagedQuerySet["Biller"]):
         """Create a biller's live and test rows, which share nothing but the name; return them by mode."""
         pair = {mode: Biller(mode=mode, name=name, reference=reference, **settings) for mode in Mode.values}
         for biller in pair.values():
-            biller.full_clean()
-            biller.save(force_insert=True)
+            _found(biller)
         return pair
 
 
@@ -165,8 +175,7 @@ class PartnerQuerySet(models.QuerySet["Partner"]):
         """Create a partner's live and test rows, which share nothing but the name; return them by mode."""
         pair = {mode: Partner(mode=mode, name=name, reference=reference) for mode in Mode.values}
         for partner in pair.values():
-            partner.full_clean()
-            partner.save(force_insert=True)
+            _found(partner)
         return pair
 
 

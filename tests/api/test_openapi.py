@@ -399,7 +399,9 @@ def test_health_answers_what_is_documented(nobody, db, monkeypatch):
 
 def test_health_is_told_over_plain_http_where_all_else_is_sent_to_https(nobody, db, settings):
     settings.SECURE_SSL_REDIRECT = True
-    assert nobody.get("/billing/bills").status_code == 301
+    sent = nobody.get("/billing/bills")
+    assert (sent.status_code, sent.headers["Location"][:8]) == (301, "https://")
+    assert (sent.content, sent.headers.get("Content-Type")) == (b"", None)  # no HTML for a caller of the API
     assert [nobody.get(f"/health/{name}").status_code for name in ("live", "ready")] == [200, 200]
 
 

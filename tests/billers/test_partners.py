@@ -1,10 +1,12 @@
 """Channel partners and the billers they may collect for: the verbs, and what they leave in the audit trail."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Thread
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from billers.models import ApiKey, Biller, Enablement, Partner
@@ -17,6 +19,12 @@ def collected(partner):
 
 def labels(model):
     return list(model.pgh_event_model.objects.order_by("pgh_id").values_list("pgh_label", flat=True))
+
+
+def somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+        return cursor.rowcount > 0
 
 
 def test_a_partner_is_founded_in_live_and_test_mode(db):
@@ -43,6 +51,29 @@ def test_what_is_wrong_with_a_partner_is_said_and_nothing_is_written(partners, f
     with pytest.raises(ValidationError, match=sentence):
         Partner.objects.found(**{"name": "Shops", "reference": "new", **facts})
     assert Partner.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", [Partner, Biller])
+def test_of_two_founded_at_once_the_later_is_told_that_the_reference_is_taken(model):
+    def found():
+        try:
+            return model.objects.found(name="Two", reference="two")
+        except ValidationError as error:
+            return error.messages
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as later:
+        with transaction.atomic():
+            model.objects.found(name="One", reference="two")
+            second = later.submit(found)
+            # It has looked already, and waits for us at the reference.
+            while not somebody_waits():
+                assert not second.done()
+                time.sleep(0.01)
+        assert second.result() == [f"Another {model._meta.verbose_name} has this reference."]
+    assert set(model.objects.values_list("name", flat=True)) == {"One"}
 
 
 def test_the_longest_reference_and_name_fit(db):
