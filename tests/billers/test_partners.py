@@ -21,9 +21,9 @@ def labels(model):
     return list(model.pgh_event_model.objects.order_by("pgh_id").values_list("pgh_label", flat=True))
 
 
-def somebody_waits():
+def somebody_waits_for_us():
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))")
         return cursor.rowcount > 0
 
 
@@ -69,7 +69,7 @@ def test_of_two_founded_at_once_the_later_is_told_that_the_reference_is_taken(mo
             model.objects.found(name="One", reference="two")
             second = later.submit(found)
             # It has looked already, and waits for us at the reference.
-            while not somebody_waits():
+            while not somebody_waits_for_us():
                 assert not second.done()
                 time.sleep(0.01)
         assert second.result() == [f"Another {model._meta.verbose_name} has this reference."]
