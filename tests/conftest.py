@@ -120,22 +120,28 @@ def partner_api(api_for, partner):
 
 
 @pytest.fixture
-def callers(transactional_db):
-    """Make callers of a server of its own, on the test database, from their keys; any number of threads may call."""
+def server_port(transactional_db):
+    """Where a server of its own, on the test database, listens."""
     with served(OURS, {"DATABASE_URL": url_of_scratch(), "LOG_LEVEL": "ERROR"}) as port:
+        yield port
 
-        def caller(key):
-            def send(method, path, body=None, **headers):
-                headers = {name.replace("_", "-"): value for name, value in headers.items()}
-                headers |= {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-                with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
-                    line.request(method, path, json.dumps(body), headers)
-                    response = line.getresponse()
-                    return response.status, response.read(), dict(response.getheaders())
 
-            return send
+@pytest.fixture
+def callers(server_port):
+    """Make callers of a server of its own from their keys; any number of threads may call, and over another port."""
 
-        yield caller
+    def caller(key, port=server_port):
+        def send(method, path, body=None, **headers):
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            headers |= {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
+                line.request(method, path, json.dumps(body), headers)
+                response = line.getresponse()
+                return response.status, response.read(), dict(response.getheaders())
+
+        return send
+
+    return caller
 
 
 @pytest.fixture
