@@ -54,6 +54,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(body) < int(self.headers["Content-Length"]):
+            return  # whoever sent it is gone, and half an event is none
         self.server.arrived.append((self.path, dict(self.headers), body))
         answer = self.server.answer(self)
         if isinstance(answer, tuple):
