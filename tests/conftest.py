@@ -12,6 +12,7 @@ from accounts.models import Account
 from api.authentication import key_ring
 from api.models import IdempotencyKey
 from bench.serving import OURS, served, url_of_scratch
+from billers.acts import perform
 from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from customers.models import Customer
@@ -142,6 +143,18 @@ def callers(server_port):
         return send
 
     return caller
+
+
+@pytest.fixture
+def bills(biller):
+    """So few bills that payers meet, each of more than anybody pays; their ids."""
+    owner = {"external_reference": "C", "name": "Ann"}
+
+    def issue(number, owner="C"):
+        bill = {"external_reference": f"B-{number}", "currency": "ZAR", "amount_due": 10**9, "customer": owner}
+        return perform(biller, "test", lambda act: Bill.objects.issue(act, **bill)).pk
+
+    return [issue(0, owner), *map(issue, range(1, 25))]
 
 
 @pytest.fixture

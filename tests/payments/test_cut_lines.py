@@ -11,7 +11,6 @@ import pytest
 from cutting import STAGES, BadLine
 from django.core.management import call_command
 
-from billers.acts import perform
 from billers.models import ApiKey
 from bills.models import Bill
 from events.models import Event, Type
@@ -29,18 +28,6 @@ ANSWERS = {
     ("undo", 200, None),
     ("undo", 202, None),
 }
-
-
-@pytest.fixture
-def bills(biller):
-    """So few bills that payers meet, each of more than will be paid; their ids."""
-    owner = {"external_reference": "C", "name": "Ann"}
-
-    def issue(number, owner="C"):
-        bill = {"external_reference": f"B-{number}", "currency": "ZAR", "amount_due": 10**6, "customer": owner}
-        return perform(biller, "test", lambda act: Bill.objects.issue(act, **bill)).pk
-
-    return [issue(0, owner), *map(issue, range(1, 25))]
 
 
 class Sale:
