@@ -7,6 +7,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from bench.loading import load
+from billers.acts import Act
+from bills.models import Bill
+from ledger.models import Entry, Kind
 
 PAGE = 10
 MET, UNMET = 20_000, 2_000
@@ -72,3 +75,31 @@ def test_a_list_looks_at_the_rows_it_answers_and_no_more(unmet):
 
 def test_one_record_looks_at_one_row_of_each_table(unmet):
     assert set(touched(unmet, "/billing/bills/INV-8").values()) == {1}
+
+
+def read_of_the_ledger():
+    """Return how many entries this transaction has read so far: one by one, and by an index."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = %s",
+            [Entry._meta.db_table],
+        )
+        return cursor.fetchone()
+
+
+@pytest.mark.parametrize("analyzed", [False, True], ids=["unknown", "known to be empty"])
+def test_an_entry_looks_at_the_one_before_it_and_no_more_though_the_ledger_was_empty(biller, analyzed):
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE ledger_entry")
+        if analyzed:
+            cursor.execute("ANALYZE ledger_entry")
+    load(biller, 0, UNMET)
+    act = Act(biller, "test")
+    bills = list(Bill.objects.for_biller(biller))
+    for number, some in enumerate((bills[:1], bills, bills[:1])):  # the first of them makes the plan
+        entries = [Entry.of(act, bill, 1, Kind.ADJUSTMENT, before=bill.amount_paid) for bill in some]
+        before = read_of_the_ledger()
+        Entry.objects.bulk_create(entries)
+        one_by_one, by_index = (now - then for now, then in zip(read_of_the_ledger(), before, strict=True))
+        assert (one_by_one, by_index) == (0, [0, 1, 1][number])
+        Bill.objects.recompute(entries)
