@@ -1,9 +1,10 @@
 """A client that is cheaper than what it measures: raw, persistent connections in one thread."""
 
+import json
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 
 Request = Callable[[int], bytes]
@@ -68,3 +69,17 @@ def rate(port: int, request: Request, seconds: float) -> float:
         for conversation in conversations:
             conversation.socket.close()
     return answered / (now - started)
+
+
+def agree(ports: Iterable[int], request: bytes) -> None:
+    """Make sure that everybody answers a request with the same JSON."""
+    told = []
+    for port in ports:
+        conversation = Conversation(port, lambda _: request)
+        conversation.ask()
+        while not conversation.hear():
+            pass
+        conversation.socket.close()
+        told.append(json.loads(conversation.received.partition(b"\r\n\r\n")[2]))
+    if any(one != told[0] for one in told):
+        raise RuntimeError(f"They answer differently: {told}")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -34,14 +34,15 @@ def captured() -> Iterator[list[Statement]]:
         yield statements
 
 
-def script(statements: list[Statement], token: str) -> str:
+def script(statements: list[Statement], token: str, start: int, instead: Mapping[uuid.UUID, str] | None = None) -> str:
     """Return a pgbench script of the statements.
 
     Text that holds `token` and ids made for this run become new in every transaction: a number of the client's own,
-    rising, as the time in our ids does.
+    rising, as the time in our ids does. The ids in `instead` become what is written there, in which `:k` is 0, 1, 2 ….
     """
-    known: dict[uuid.UUID, int] = {}
-    lines = ["\\set n :n + 1", "\\set m :n * 64 + :client_id", "BEGIN;"]
+    known = {key: f"({expression})::uuid" for key, expression in (instead or {}).items()}
+    lines = ["\\set n :n + 1", "\\set m :n * 64 + :client_id"]
+    lines += [f"\\set k (:n - {start} - 1) * {CLIENTS} + :client_id", "BEGIN;"]
     for sql, params in statements:
         composed = sql.replace("%%", "%")
         for param in params:
@@ -50,19 +51,21 @@ def script(statements: list[Statement], token: str) -> str:
     return "\n".join([*lines, "COMMIT;", ""])
 
 
-def _expression(param: Any, token: str, fresh: dict[uuid.UUID, int]) -> str:
+def _expression(param: Any, token: str, known: dict[uuid.UUID, str]) -> str:
     match param:
         case Jsonb():
             return f"{_text(json.dumps(param.obj, default=str), token)}::jsonb"
         case None | bool() | int():
             return "NULL" if param is None else str(param)
         case uuid.UUID():
-            if not _is_fresh(param):
-                return f"'{param}'::uuid"
-            place = fresh.setdefault(param, len(fresh))
-            return f"(lpad(to_hex(:m::bigint), 30, '0') || lpad(to_hex({place}), 2, '0'))::uuid"
+            if param not in known and _is_fresh(param):
+                place = len(known)
+                known[param] = f"(lpad(to_hex(:m::bigint), 30, '0') || lpad(to_hex({place}), 2, '0'))::uuid"
+            return known.get(param, f"'{param}'::uuid")
         case bytes():
             return f"'\\x{param.hex()}'::bytea"
+        case list():
+            return f"ARRAY[{', '.join(_expression(one, token, known) for one in param)}]"
     return _text(str(param), token)
 
 

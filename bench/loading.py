@@ -13,7 +13,9 @@ BATCH = 50_000
 BILLS_A_CUSTOMER = 5
 
 # Ids rise with the serial, as the time in real ones does.
-_ID = "(lpad(to_hex({kind}), 4, '0') || lpad(to_hex({serial}::bigint), 28, '0'))::uuid"
+_ID = "(lpad(to_hex({kind}), 4, '0') || lpad(to_hex(({serial})::bigint), 28, '0'))::uuid"
+BILL = _ID.format(kind=3, serial="{serial}")
+"""What makes the id of the bill with a serial, in SQL."""
 _CUSTOMERS = f"""
     INSERT INTO customers_customer (id, biller_id, external_reference, name, email, phone, payment_rules,
         metadata, version, entry_count)
@@ -58,6 +60,11 @@ _REVERSALS = f"""
     JOIN payments_payment ON biller_id = %(biller)s AND id = {_ID.format(kind=4, serial="s")}
 """
 YEAR = 365 * 24 * 60 * 60
+
+
+def bill_number(serial: int) -> int:
+    """Return the id of the bill with a serial, as a number."""
+    return (3 << 112) + serial
 
 
 @contextmanager

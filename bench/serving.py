@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from django.db import connection
 
@@ -36,39 +36,57 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Server:
+    """An application on a port of its own, which it keeps however often it is killed and started."""
+
+    def __init__(self, application: str, database: dict[str, str]) -> None:
+        self.port = free_port()
+        self._command = [sys.executable, "-m", *SERVERS[application].format(port=self.port).split(), application]
+        self._environment = {**os.environ, **PRODUCTION, **database}
+
+    def start(self) -> None:
+        """Serve; return once a connection is accepted."""
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            self._wait()
+        except RuntimeError:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End every process of it at once: nothing of it is worth a polite end, at which a worker may hang."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _wait(self) -> None:
+        for _ in range(300):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"The server ended with {self._process.returncode}.")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise RuntimeError("The server does not answer.")
+
+
 @contextmanager
 def served(application: str, database: dict[str, str]) -> Iterator[int]:
     """Serve an application until the block ends; give its port."""
-    port = free_port()
-    command = [sys.executable, "-m", *SERVERS[application].format(port=port).split(), application]
-    environment = {**os.environ, **PRODUCTION, **database}
-    server = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    server = Server(application, database)
+    server.start()
     try:
-        _wait(port, server)
-        yield port
+        yield server.port
     finally:
-        # Nothing of it is worth a polite end, at which a worker may hang.
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _wait(port: int, server: "subprocess.Popen[bytes]") -> None:
-    for _ in range(300):
-        if server.poll() is not None:
-            raise RuntimeError(f"The server ended with {server.returncode}.")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError("The server does not answer.")
+        server.kill()
 
 
 def url_of_scratch() -> str:

@@ -67,6 +67,12 @@ class ParentByKey(Join):
         return f"{self.join_type} LATERAL (SELECT * FROM {table} WHERE {same} OFFSET 0) {own} ON (true)", ()  # noqa: S608
 
 
+class ExistsByKey(models.Exists):
+    """Whether there is such a row, looked up for each row that is walked: as with `ParentByKey`, never joined."""
+
+    template = "EXISTS(%(subquery)s OFFSET 0)"
+
+
 Row_co = TypeVar("Row_co", bound=models.Model, covariant=True)
 
 

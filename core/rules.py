@@ -56,16 +56,23 @@ class Chained(pgtrigger.Trigger):
     level = pgtrigger.Statement
     operation = pgtrigger.Insert
     referencing = pgtrigger.Referencing(new="new_values")
+    # The plan is kept as long as the session, and while the ledger is small both the statistics and the planner are for
+    # reading all of it. So the entry before is asked for in the order of its own index alone, and no table may be read.
     func = """
+        SET LOCAL enable_seqscan = off;
         IF EXISTS (
-            SELECT FROM new_values AS entry LEFT JOIN ledger_entry AS previous
-                ON previous.biller_id = entry.biller_id AND previous.obligation_id = entry.obligation_id
-                AND previous.sequence = entry.sequence - 1
+            SELECT FROM new_values AS entry LEFT JOIN LATERAL (
+                SELECT sequence, total FROM ledger_entry
+                WHERE biller_id = entry.biller_id AND obligation_id = entry.obligation_id
+                    AND sequence < entry.sequence
+                ORDER BY sequence DESC LIMIT 1
+            ) AS previous ON true
             WHERE entry.total <> entry.amount + COALESCE(previous.total, 0)
-                OR (previous.id IS NULL) <> (entry.sequence = 1)
+                OR entry.sequence <> COALESCE(previous.sequence, 0) + 1
         ) THEN
             RAISE EXCEPTION 'An entry does not continue its obligation''s ledger.'
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_continues_ledger';
         END IF;
+        SET LOCAL enable_seqscan TO DEFAULT;
         RETURN NULL;
     """

@@ -203,7 +203,8 @@ class ReversedFilter(DropdownFilter):
         return [("no", "Accepted"), ("yes", "Reversed")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.filter(reversals__isnull=self.value() == "no") if self.value() else queryset
+        narrowed = {"no": queryset.standing, "yes": queryset.undone}.get(self.value())
+        return narrowed() if narrowed else queryset
 
 
 class DayFilter(RangeDateFilter):

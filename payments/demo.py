@@ -28,9 +28,6 @@ BATCH = 500
 
 REASONS = ("Paid twice", "Wrong bill", "Card payment charged back", "Typed wrong at the till")
 
-RECKONED_AT = {BATCH * 2**power for power in range(20)}
-"""After how many customers of a biller the database looks at its tables anew."""
-
 FIRST_NAMES = (
     "Amahle",
     "Thabo",
@@ -166,22 +163,9 @@ def fill(biller: Biller, partner: Partner, bills: int, told: Callable[[int], Non
             left = bills - written - sum(len(plan["bills"]) for plan in plans)
             plans.append(_customer(trade, chance, number, left, biller.today()))
         perform(biller, "command:load_demo", partial(_write, partner=partner, plans=plans), reason="Demo data")
-        if number in RECKONED_AT:
-            _reckon()
         batch = sum(len(plan["bills"]) for plan in plans)
         written += batch
         told(batch)
-
-
-def _reckon() -> None:
-    """Let the database look at what it has by now.
-
-    The triggers' plans were made while the tables were empty, and only this transaction sees what is in them: such a
-    plan, kept until COMMIT, reads all of the ledger for each new entry.
-    """
-    models: list[Any] = [*KINDS.values(), Entry, Payment, Reversal, Reference]
-    with connection.cursor() as cursor:
-        cursor.execute(f"ANALYZE {', '.join(model._meta.db_table for model in models)}")
 
 
 def _write(act: Act, partner: Partner, plans: list[dict[str, Any]]) -> None:

@@ -1,5 +1,7 @@
 """What the lists of payments can be asked for."""
 
+from typing import Any
+
 import django_filters
 from django.db.models import QuerySet
 
@@ -21,9 +23,9 @@ class PaidFilter(ListFilter):
     created_at_gte = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_at_lte = MomentFilter(field_name="created_at", lookup_expr="lte")
 
-    def narrow_to_reversed(self, queryset: QuerySet, name: str, value: bool) -> QuerySet:
+    def narrow_to_reversed(self, queryset: Any, name: str, value: bool) -> QuerySet:
         """Return the payments that were reversed, or those that were not."""
-        return queryset.filter(reversals__isnull=not value)
+        return queryset.undone() if value else queryset.standing()
 
 
 class PaymentFilter(PaidFilter):

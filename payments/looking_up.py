@@ -4,6 +4,7 @@ One statement finds the biller, one what is owed; both do the same work whether 
 """
 # ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
 
+from functools import cache
 from typing import Any
 
 from django.db import connection
@@ -11,9 +12,9 @@ from django.db import connection
 from billers import payment_rules
 from billers.models import Biller, BillingModel, Partner
 from core.documents import DocumentField
-from core.ids import encode, uuid_of
+from core.ids import encode, new_id, uuid_of
 from core.refusals import Missing, RuleBroken
-from core.statements import Row
+from core.statements import Prepared, Row
 from ledger.models import PREFIXES
 from payments.collecting import masked
 from payments.payer_references import is_payer_reference
@@ -132,7 +133,7 @@ def owed(partner: Partner, biller_reference: str, by: str, value: str) -> list[R
     if by == "payer_reference" and not is_payer_reference(value):
         detail = "This payer reference is mistyped: its last digit does not fit the others."
         raise RuleBroken.because("reference_check_digit", detail)
-    biller = Biller.objects.collected_by(partner).filter(reference=biller_reference).first()
+    biller = next(iter(_collected_biller().objects(partner.pk, biller_reference)), None)
     if biller is None:
         raise Missing.because("biller_not_found", f"There is no biller “{biller_reference}”.")
     kind = biller.billing_model
@@ -142,6 +143,15 @@ def owed(partner: Partner, biller_reference: str, by: str, value: str) -> list[R
     if not rows[0][0]:
         raise Missing.because("payer_not_found", "Nobody is known by this.")
     return [_told(biller, kind, *row) for _, *row in rows if row[0] is not None]
+
+
+@cache
+def _collected_biller() -> Prepared:
+    return Prepared(
+        lambda partner, reference: Biller.objects.collected_by(partner).filter(reference=reference),
+        new_id("prt"),
+        new_id("blr"),
+    )
 
 
 _rules = DocumentField().reader

@@ -10,7 +10,7 @@ from django.db.models import Q
 from accounts.models import Account
 from billers.acts import Act
 from billers.models import Partner
-from billers.tenancy import Tenanted, TenantForeignKey, TenantQuerySet
+from billers.tenancy import ExistsByKey, Tenanted, TenantForeignKey, TenantQuerySet
 from bills.models import Bill
 from core.ids import PrefixedIdField, decode, new_id, uuid_of
 from core.money import MAX_AMOUNT, AmountField, CurrencyField
@@ -45,7 +45,7 @@ class Method(models.TextChoices):
 
 
 class PaymentQuerySet(TenantQuerySet):
-    """Words: of_partner, own, named, of. Verbs: collect, undo, undo_for_taker."""
+    """Words: of_partner, own, named, of, undone, standing. Verbs: collect, undo, undo_for_taker."""
 
     def collect(
         self, act: Act, fingerprint: bytes, *, partner: Partner | None = None, **asked: Any
@@ -176,6 +176,15 @@ class PaymentQuerySet(TenantQuerySet):
     def own(self) -> "PaymentQuerySet":
         """Return what the billers took themselves."""
         return self.filter(partner_id=None)
+
+    def undone(self) -> "PaymentQuerySet":
+        """Return those that were reversed."""
+        return self.filter(reversals__isnull=False)
+
+    def standing(self) -> "PaymentQuerySet":
+        """Return those that were not reversed: most of them, so a page of the newest meets few that were."""
+        undone = Reversal.objects.filter(biller_id=models.OuterRef("biller_id"), payment_id=models.OuterRef("pk"))
+        return self.filter(~ExistsByKey(undone))
 
     def of(self, biller_id: str, obligation_id: str) -> "PaymentQuerySet":
         """Return the newest payments of a biller's customer, account or bill, and of what hangs on it."""

@@ -12,6 +12,7 @@ from accounts.models import Account
 from api.authentication import key_ring
 from api.models import IdempotencyKey
 from bench.serving import OURS, served, url_of_scratch
+from billers.acts import perform
 from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from customers.models import Customer
@@ -121,22 +122,40 @@ def partner_api(api_for, partner):
 
 
 @pytest.fixture
-def callers(transactional_db):
-    """Make callers of a server of its own, on the test database, from their keys; any number of threads may call."""
+def server_port(transactional_db):
+    """Where a server of its own, on the test database, listens."""
     with served(OURS, {"DATABASE_URL": url_of_scratch(), "LOG_LEVEL": "ERROR"}) as port:
+        yield port
 
-        def caller(key):
-            def send(method, path, body=None, **headers):
-                headers = {name.replace("_", "-"): value for name, value in headers.items()}
-                headers |= {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-                with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
-                    line.request(method, path, json.dumps(body), headers)
-                    response = line.getresponse()
-                    return response.status, response.read(), dict(response.getheaders())
 
-            return send
+@pytest.fixture
+def callers(server_port):
+    """Make callers of a server of its own from their keys; any number of threads may call, and over another port."""
 
-        yield caller
+    def caller(key, port=server_port):
+        def send(method, path, body=None, **headers):
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            headers |= {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as line:
+                line.request(method, path, json.dumps(body), headers)
+                response = line.getresponse()
+                return response.status, response.read(), dict(response.getheaders())
+
+        return send
+
+    return caller
+
+
+@pytest.fixture
+def bills(biller):
+    """So few bills that payers meet, each of more than anybody pays; their ids."""
+    owner = {"external_reference": "C", "name": "Ann"}
+
+    def issue(number, owner="C"):
+        bill = {"external_reference": f"B-{number}", "currency": "ZAR", "amount_due": 10**9, "customer": owner}
+        return perform(biller, "test", lambda act: Bill.objects.issue(act, **bill)).pk
+
+    return [issue(0, owner), *map(issue, range(1, 25))]
 
 
 @pytest.fixture

@@ -11,14 +11,23 @@ from billers.models import ApiKey
 class KeyAuthentication(authentication.BaseAuthentication):
     """Looks the key up, every time."""
 
+    owner = "biller"
+
     def authenticate(self, request: Request) -> tuple[Any, Any]:
         text = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        key = ApiKey.objects.select_related("biller").filter(digest=ApiKey.digest_of(text), revoked_at=None)
+        key = ApiKey.objects.select_related(self.owner).filter(digest=ApiKey.digest_of(text), revoked_at=None)
         key = key.filter(public_part=ApiKey.public(text)).first()
         if key is None:
             raise exceptions.AuthenticationFailed
-        key.biller.is_authenticated = True
-        return key.biller, key
+        owner = getattr(key, self.owner)
+        owner.is_authenticated = True
+        return owner, key
+
+
+class PartnerKeyAuthentication(KeyAuthentication):
+    """Looks a partner's key up."""
+
+    owner = "partner"
 
 
 class NewestFirst(pagination.CursorPagination):

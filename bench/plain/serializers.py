@@ -6,7 +6,9 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from bench.plain.models import Account, Bill, Customer, Event
+from billers import payment_rules
 from core.ids import as_uuid
+from payments.collecting import masked
 
 RULES = ("min_amount", "max_amount", "underpayment_allowed", "overpayment_allowed")
 SHARED = ["id", "external_reference", "payment_rules", "metadata", "created_at", "updated_at"]
@@ -114,3 +116,43 @@ class BillSerializer(serializers.ModelSerializer):
         )
         record_event(request, bill, "bill.created")
         return bill
+
+
+class ObligationSerializer(serializers.ModelSerializer):
+    """A bill that can be paid now."""
+
+    obligation = serializers.CharField(source="pk")
+    kind = serializers.SerializerMethodField()
+    payer_name = serializers.SerializerMethodField()
+    amount_owed = serializers.SerializerMethodField()
+    payment_rules = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Bill
+        fields = [
+            "obligation",
+            "kind",
+            "payer_name",
+            "amount_owed",
+            "currency",
+            "due_date",
+            "description",
+            "payment_rules",
+        ]
+
+    def get_kind(self, bill: Bill) -> str:
+        """Return what it is."""
+        return "bill"
+
+    def get_payer_name(self, bill: Bill) -> str | None:
+        """Return the customer's name as a partner may see it."""
+        return masked(bill.customer.name)
+
+    def get_amount_owed(self, bill: Bill) -> int:
+        """Return what is still owed."""
+        return bill.amount_due - bill.amount_paid
+
+    def get_payment_rules(self, bill: Bill) -> dict[str, Any]:
+        """Return the rules of the bill, its account, its customer or its biller."""
+        layers = [(one.payment_rules, one.currency) for one in (bill, bill.account, bill.customer) if one]
+        return payment_rules.in_force(self.context["biller"], bill.currency, *layers)

@@ -1,17 +1,21 @@
-"""The twin's viewset."""
+"""The twin's views."""
 
 import hashlib
 import json
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
+from django.shortcuts import get_object_or_404
 from django_filters import rest_framework as filters
-from rest_framework import response, viewsets
+from rest_framework import exceptions, response, views, viewsets
 from rest_framework.request import Request
 
 from api.models import IdempotencyKey
-from bench.plain.models import Bill, Entry
-from bench.plain.serializers import BillSerializer, record_event
+from bench.plain.manners import PartnerKeyAuthentication
+from bench.plain.models import Account, Bill, Customer, Entry
+from bench.plain.serializers import BillSerializer, ObligationSerializer, record_event
+from billers.models import Biller
 from core.ids import as_uuid
 
 
@@ -81,3 +85,24 @@ class BillViewSet(viewsets.ModelViewSet):
         with connection.cursor() as cursor:
             context = json.dumps({"actor": str(request.auth.pk)})
             cursor.execute("SELECT set_config('pghistory.context_metadata', %s, true)", [context])
+
+
+class ObligationView(views.APIView):
+    """What a payer can pay now, of a biller that bills by the bill."""
+
+    authentication_classes = (PartnerKeyAuthentication,)
+
+    def get(self, request: Request) -> response.Response:
+        """Tell the unpaid bills under a customer's, an account's or a bill's reference."""
+        billers = Biller.objects.filter(enablements__partner=request.user, enablements__disabled_at=None)
+        biller = get_object_or_404(billers, reference=request.query_params["biller"])
+        named = {"biller_id": biller.pk, "external_reference": request.query_params["reference"]}
+        asked = Q()
+        for model, field in ((Customer, "customer"), (Account, "account"), (Bill, "pk")):
+            if found := model.objects.filter(**named).first():
+                asked |= Q(**{field: found.pk})
+        if not asked:
+            raise exceptions.NotFound
+        owed = Bill.objects.select_related("customer", "account").filter(asked, biller_id=biller.pk, status="UNPAID")
+        serializer = ObligationSerializer(owed.order_by("due_date", "pk")[:100], many=True, context={"biller": biller})
+        return response.Response({"data": serializer.data})

@@ -1,11 +1,14 @@
 """Receivers of webhooks, trusted and allowed, and endpoints that are registered over the API."""
 
 import ipaddress
+import os
 import threading
 
 import pytest
 import trustme
 from receivers import Receiver
+
+from bench.serving import url_of_scratch
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +48,20 @@ def receiving(authority, allowed):
 @pytest.fixture
 def receiver(receiving):
     return receiving()
+
+
+@pytest.fixture
+def environment(authority):
+    """What a worker of its own is told: the test database, and what `allowed` tells this process."""
+    return {
+        **os.environ,
+        "DATABASE_URL": url_of_scratch(),
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "WEBHOOK_CA_FILE": str(authority.file),
+        "WEBHOOK_TIMEOUT_SECONDS": "0.5",
+        "LOG_LEVEL": "ERROR",
+        "DJANGO_SETTINGS_MODULE": "billing_project.settings",
+    }
 
 
 @pytest.fixture

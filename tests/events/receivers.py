@@ -3,7 +3,10 @@
 import http.server
 import json
 import ssl
+import subprocess
+import sys
 
+from django.conf import settings
 from standardwebhooks import Webhook
 
 from events.delivering import Courier
@@ -54,6 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(body) < int(self.headers["Content-Length"]):
+            return  # whoever sent it is gone, and half an event is none
         self.server.arrived.append((self.path, dict(self.headers), body))
         answer = self.server.answer(self)
         if isinstance(answer, tuple):
@@ -68,6 +73,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         """Keep quiet."""
+
+
+def worker(environment, *options):
+    """Start a worker as a process of its own."""
+    command = [sys.executable, "manage.py", "deliver_webhooks", *options]
+    return subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def drained(**options):

@@ -1,7 +1,6 @@
 """Events reach the endpoints that want them, signed, at least once: contract, section 5."""
 
 import json
-import os
 import random
 import signal
 import socket
@@ -19,10 +18,9 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connections
 from django.utils import timezone
-from receivers import drained, hurry
+from receivers import drained, hurry, worker
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from bench.serving import url_of_scratch
 from events import delivering, models
 from events.delivering import Courier
 from events.models import Delivery, Event, WebhookEndpoint, WebhookSecret
@@ -513,24 +511,6 @@ biller = Biller.objects.get(reference="acme", mode="live")
 for number in range(int(sys.argv[1])):
     perform(biller, "test", lambda act: Customer.objects.enrol(act, external_reference=f"{sys.argv[2]}-{number}"))
 """
-
-
-@pytest.fixture
-def environment(authority):
-    return {
-        **os.environ,
-        "DATABASE_URL": url_of_scratch(),
-        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
-        "WEBHOOK_CA_FILE": str(authority.file),
-        "WEBHOOK_TIMEOUT_SECONDS": "0.5",
-        "LOG_LEVEL": "ERROR",
-        "DJANGO_SETTINGS_MODULE": "billing_project.settings",
-    }
-
-
-def worker(environment, *options):
-    command = [sys.executable, "manage.py", "deliver_webhooks", *options]
-    return subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_worker_that_is_killed_at_any_moment_loses_nothing(api, receiving, registered, environment):
