@@ -259,7 +259,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "deliveries", "description": "What was delivered, and what is still being tried."},
         {"name": "health", "description": "For load balancers; no key needed."},
     ],
-    "POSTPROCESSING_HOOKS": ["api.schema.add_health"],
+    "POSTPROCESSING_HOOKS": ["api.schema.add_health", "events.schema.add_webhooks"],
 }
 
 # --- Webhooks ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from openapi_spec_validator import validate
 
 from api.management.commands import openapi
 from billers.models import ApiKey
-from events.models import MOST_ENDPOINTS, WebhookEndpoint
+from events.models import MOST_ENDPOINTS, Type, WebhookEndpoint
 
 DOCUMENT = json.loads((settings.BASE_DIR / "docs" / "openapi.json").read_text())
 # What every answer of a web application carries, whatever it is about.
@@ -376,6 +376,16 @@ def test_failures_are_documented(api, partner_api, records, monkeypatch, error, 
     for operation in [*LISTS, *WRITES]:
         caller = partner_api if operation.startswith("partner_") else api
         assert call(caller, operation).status_code == status
+
+
+def test_every_type_of_event_is_a_webhook_of_the_document_as_it_is_told(api, partner_api, records):
+    assert set(DOCUMENT["webhooks"]) == set(Type.values)
+    partner_api.post("/partner/payments/P/reverse", {"reason": "x"}, Idempotency_Key="undone")
+    told = api.get("/billing/events?limit=100").json()["data"]
+    assert {event["type"] for event in told} >= {"bill.created", "obligation.amount_applied", "payment.reversed"}
+    for event in told:
+        [content] = DOCUMENT["webhooks"][event["type"]]["post"]["requestBody"]["content"].values()
+        Draft202012Validator({**content["schema"], "components": DOCUMENT["components"]}).validate(event)
 
 
 def test_an_entry_may_change_a_balance_from_end_to_end(api, records):
