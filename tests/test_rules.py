@@ -21,7 +21,7 @@ from core.rules import AppendOnly, Rule
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint
 from ledger.models import Entry
-from payments.models import PayerReference, Payment, Reference
+from payments.models import PayerReference, Payment, Reference, Reversal
 
 COMPOSITE = {
     "external_reference": "INV-1",
@@ -35,6 +35,7 @@ COMPOSITE = {
         "customer": {"external_reference": "C-1", "currency": "ZAR", "balance": 900},
     },
 }
+LABELS = ["customers", "accounts", "bills", "ledger", "events", "billers", "payments"]
 DAY = "2026-01-01"
 ELEVEN = {str(number): "x" for number in range(11)}
 OF_EVERY_RECORD = {
@@ -164,8 +165,7 @@ def without_triggers(table, write):
 
 
 def checks_and_rules():
-    labels = ("customers", "accounts", "bills", "ledger", "events", "billers", "payments")
-    for model in (model for label in labels for model in apps.get_app_config(label).get_models()):
+    for model in (model for label in LABELS for model in apps.get_app_config(label).get_models()):
         named = [rule for rule in model._meta.constraints if isinstance(rule, models.CheckConstraint)]
         named += [rule for rule in getattr(model._meta, "triggers", []) if isinstance(rule, Rule)]
         for rule in named:
@@ -308,6 +308,84 @@ def test_a_parent_with_children_cannot_be_removed(bill, biller):
         ("customers_customer", "account_customer_of_biller"),
     ):
         assert refused(lambda table=table: run(f"DELETE FROM {table} WHERE external_reference = 'second'")) == key
+
+
+@pytest.fixture
+def everything_on_record(api, partner_api, paid):
+    """The paid bill with all that may hang on it: payer references, payments of either taker, a reversal."""
+    for path in ("customers/C-1", "accounts/ACC-1"):
+        assert api.post(f"/billing/{path}/payer_reference").status_code == 201
+    body = {"external_reference": "T", "amount": 1, "currency": "ZAR", "method": "cash", "obligation": paid.pk}
+    assert partner_api.post("/partner/payments", body, Idempotency_Key="t").status_code == 201
+    assert api.post("/billing/payments/P/reverse", {"reason": "x"}, Idempotency_Key="undo").status_code == 201
+    check_now()
+
+
+ANY_ID = "gen_random_uuid()"
+KEYS = {
+    "billers_apikey_biller_id_2066d274_fk_billers_biller_id": ("billers_apikey", "biller_id", ANY_ID),
+    "billers_apikey_partner_id_fa2cf261_fk_billers_partner_id": ("billers_apikey", "partner_id", ANY_ID),
+    "delivery_endpoint_of_biller": ("events_delivery", "endpoint_id", ANY_ID),
+    "delivery_event_of_biller": ("events_delivery", "sequence", "sequence + 1000"),
+    "entry_of_payment": ("ledger_entry", "payment_id", ANY_ID),
+    "payer_reference_of_billers_account": ("payments_payerreference", "account_id", ANY_ID),
+    "payer_reference_of_billers_bill": ("payments_payerreference", "bill_id", ANY_ID),
+    "payer_reference_of_billers_customer": ("payments_payerreference", "customer_id", ANY_ID),
+    "payment_of_enabled_partner": ("payments_payment", "partner_id", ANY_ID),
+    "reference_of_payment": ("payments_reference", "payment_id", ANY_ID),
+    "reversal_of_payment": ("payments_reversal", "payment_id", ANY_ID),
+    "webhook_secret_of_endpoint": ("events_webhooksecret", "endpoint_id", ANY_ID),
+}
+
+OF_KIN = {
+    *("account_customer_of_biller", "bill_account_of_customer", "bill_customer_of_biller", "customer_of_known_biller"),
+    *("enablement_biller_of_mode", "enablement_partner_of_mode"),
+}
+"""Keys that have tests of their own."""
+
+
+def test_every_key_of_our_tables_is_broken_here(db):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace
+                AND split_part(conrelid::regclass::text, '_', 1) = ANY (%s)
+            """,
+            [LABELS],
+        )
+        assert {name for (name,) in cursor.fetchall()} == set(KEYS) | OF_KIN
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.usefixtures("everything_on_record")
+def test_nothing_points_at_what_is_not_there(key):
+    table, column, stray = KEYS[key]
+    error = without_triggers(table, lambda: run(f"UPDATE {table} SET {column} = {stray} WHERE {column} IS NOT NULL"))
+    assert error.__cause__.diag.constraint_name == key
+
+
+def copied(model, *place, **changes):
+    """Return what PostgreSQL refuses a copy of a row for."""
+    row = model.objects.filter(**dict(place)).first()
+    row.pk = model._meta.pk.get_default()
+    for name, value in changes.items():
+        setattr(row, name, value)
+    return refused(lambda: model.objects.bulk_create([row]))
+
+
+@pytest.mark.usefixtures("everything_on_record")
+def test_what_there_is_once_is_refused_a_second_time():
+    assert copied(ApiKey) == "api_key_public_part_unique"
+    assert copied(Biller) == "biller_reference_taken"
+    assert copied(Partner) == "partner_reference_taken"
+    assert copied(Event, ("sequence", 1)) == "event_sequence_unique"
+    assert copied(Delivery) == "delivery_once"
+    assert copied(Reversal) == "payment_reversed"
+    for kind in ("customer", "account", "bill"):
+        given = (f"{kind}_id__isnull", False)
+        assert copied(PayerReference, given, digits="18") == f"payer_reference_of_{kind}"
+    digits = PayerReference.objects.get(bill_id__isnull=False).digits
+    assert copied(PayerReference, ("bill_id__isnull", True), digits=digits) == "payer_reference_unique"
 
 
 # --- Partners and keys ---------------------------------------------------------------------------------------------
