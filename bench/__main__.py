@@ -41,7 +41,7 @@ TARGETS: dict[str, float | None] = {
 FLOOR_TARGET = 0.25
 STATEMENTS = {"payment": 10, "lookup": 4}
 """The most that a request may send."""
-MOST_A_SECOND = 10_000
+MOST_A_SECOND = 3_000
 """More payments than pgbench reaches: each is of a bill of its own."""
 FLAT = 1.5
 TOKEN = "7777777"

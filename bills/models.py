@@ -298,12 +298,14 @@ class Bill(Obligation):
                 condition=Q(account_id__isnull=False),
                 name="bill_of_account_newest",
             ),
-            # The worklist: what is still owed, by due date, with all that its ageing asks for.
+            # The worklist: what is still owed, by due date.
+            models.Index(fields=["biller", "due_date", "id"], condition=Q(status="UNPAID"), name="bill_unpaid"),
+            # All that its ageing asks for, and no more: without ids the entries of a day fill their pages.
             models.Index(
-                fields=["biller", "due_date", "id"],
-                include=["currency", "amount_due", "amount_paid"],
+                fields=["biller", "currency", "due_date"],
+                include=["amount_due", "amount_paid"],
                 condition=Q(status="UNPAID"),
-                name="bill_owed",
+                name="bill_ageing",
             ),
             # What is settled or void, newest first: the rare status as fast as the common one.
             models.Index(

@@ -78,6 +78,7 @@ class Prepared:
         self._queryset = build(*samples)
         self._compiler: Any = self._queryset.query.get_compiler(DEFAULT_DB_ALIAS)
         self._sql, parameters = self._compiler.as_sql()
+        self._conversions = self._compiler.get_converters([column for column, *_ in self._compiler.select])
         self._reading = Reading(self._compiler) if self._queryset.query.values_select else None
         places: dict[Any, tuple[int, bool]] = {sample: (index, False) for index, sample in enumerate(samples)}
         places |= {named: (index, True) for index, sample in enumerate(samples) if (named := as_uuid(sample))}
@@ -95,6 +96,7 @@ class Prepared:
         compiler = copy(self._compiler)
         compiler.connection = connections[DEFAULT_DB_ALIAS]
         compiler.as_sql = lambda *_, **__: (self._sql, parameters)
+        compiler.get_converters = lambda *_: self._conversions  # looked up once, too
         queryset = self._queryset.all()
         queryset.query.get_compiler = lambda *_, **__: compiler  # type: ignore[method-assign]
         return queryset

@@ -19,8 +19,8 @@ OVERDUE = {"1_30": 30, "31_60": 60, "61_90": 90}
 OVER_90 = "over_90"
 BUCKETS = (NO_DUE_DATE, CURRENT, *OVERDUE, OVER_90)
 
-# One pass over the worklist's index, which holds the amounts: no bill is read. The few hundred due dates that come back
-# are put into buckets here, for less than PostgreSQL would need for each bill.
+# One pass over an index made for it, in its order: no bill is read, nothing is sorted or hashed. The few hundred due
+# dates that come back are put into buckets here, for less than PostgreSQL would need for each bill.
 _AGEING = """
     SELECT currency, due_date, count(*), sum(amount_due - amount_paid)::bigint
     FROM bills_bill WHERE biller_id = %(biller)s AND status = 'UNPAID' GROUP BY currency, due_date
