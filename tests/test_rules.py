@@ -20,6 +20,7 @@ from core.refusals import Conflict, ReferenceTaken, RuleBroken, explain, rules
 from core.rules import AppendOnly, Rule
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint
+from imports.models import Import
 from ledger.models import Entry
 from payments.models import PayerReference, Payment, Reference, Reversal
 
@@ -35,7 +36,7 @@ COMPOSITE = {
         "customer": {"external_reference": "C-1", "currency": "ZAR", "balance": 900},
     },
 }
-LABELS = ["customers", "accounts", "bills", "ledger", "events", "billers", "payments"]
+LABELS = ["customers", "accounts", "bills", "ledger", "events", "billers", "payments", "imports"]
 DAY = "2026-01-01"
 ELEVEN = {str(number): "x" for number in range(11)}
 OF_EVERY_RECORD = {
@@ -82,6 +83,7 @@ BREAKS = {
     "webhook_endpoint_events_known": (WebhookEndpoint, {"events": ["bill.lost"]}),
     "webhook_endpoint_disabled_why": (WebhookEndpoint, {"enabled": False}),
     "delivery_due_while_pending": (Delivery, {"due_at": None}),
+    "import_phase_known": (Import, {"phase": "lost"}),
     "biller_mode_known": (Biller, {"mode": "both"}),
     "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
     "biller_country_well_formed": (Biller, {"country": "za"}),
@@ -112,8 +114,10 @@ def bill(api, partners):
     assert api.post("/billing/webhook_endpoints", {"url": "https://hooks.example/"}).status_code == 201
     assert api.post("/billing/bills", COMPOSITE).status_code == 201
     assert api.get("/billing/events").status_code == 200
+    bill = Bill.objects.get()
+    Import.objects.create(biller_id=bill.biller_id, file_name="bills.csv", fingerprint="f")
     check_now()
-    return Bill.objects.get()
+    return bill
 
 
 @pytest.fixture
@@ -381,6 +385,7 @@ def test_what_there_is_once_is_refused_a_second_time():
     assert copied(Event, ("sequence", 1)) == "event_sequence_unique"
     assert copied(Delivery) == "delivery_once"
     assert copied(Reversal) == "payment_reversed"
+    assert copied(Import) == "import_under_way"
     for kind in ("customer", "account", "bill"):
         given = (f"{kind}_id__isnull", False)
         assert copied(PayerReference, given, digits="18") == f"payer_reference_of_{kind}"

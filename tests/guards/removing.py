@@ -64,7 +64,7 @@ def guards_of_the_database() -> Iterator[Guard]:
         app = table.split("_")[0]
         if app in APPS:
             rule = re.sub(r"^pgtrigger_(\w+)_\w+$", r"\1", name)
-            near = (("tests/test_rules.py", "-k", rule), ("tests/test_rules.py",), (f"tests/{app}",))
+            near = (("tests/test_rules.py", "-k", rule), ("tests/test_rules.py",), (f"tests/{app}", "tests/payments"))
             yield Guard(f"{table}: {name}", near, statement=statement)
 
 
