@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
+from accounts.models import Account
 from billers.models import ApiKey, Biller
 from bills.models import Bill
 from customers.models import Customer
@@ -68,6 +69,27 @@ def test_200_writers_on_one_bill_lose_nothing(call):
     totals = [0, *(entry.total for entry in entries)]
     assert [entry.amount for entry in entries] == [after - before for before, after in pairwise(totals)]
     assert {entry.total for entry in entries} == set(range(1, 200, 2))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["/billing/customers/C", "/billing/accounts/A", "/billing/bills/B{}"])
+def test_puts_at_once_of_one_record_lose_nothing_of_it(call, path):
+    """A customer and an account, each by its own address or through the bills that hang on them."""
+    account = {"external_reference": "A", "customer": {"external_reference": "C"}}
+    assert call("PUT", "/billing/bills/B", {"currency": "ZAR", "amount_due": 5, "account": account})[0] == 201
+
+    def put(number):
+        told = {"metadata": {f"k{number % 10}": str(number)}}
+        owner = {"external_reference": "C", **told}
+        body = {"/billing/customers/C": told, "/billing/accounts/A": {**told, "customer": owner}}.get(
+            path, {"currency": "ZAR", "amount_due": 5, "account": {**account, **told, "customer": owner}}
+        )
+        return call("PUT", path.format(number), body)[0]
+
+    assert set(at_once(put, range(40))) <= {200, 201}
+    keys = {f"k{number}" for number in range(10)}
+    assert set(Customer.objects.get().metadata) == keys
+    assert set(Account.objects.get().metadata) == (keys if "customers" not in path else set())
 
 
 @pytest.mark.django_db(transaction=True)
