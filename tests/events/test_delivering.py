@@ -16,7 +16,7 @@ from email.utils import format_datetime
 import pytest
 from django.apps import apps
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 from receivers import drained, hurry, worker
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -447,6 +447,16 @@ def test_two_workers_share_the_endpoints_and_send_nothing_twice(api, receiving, 
         counts = [one.result().counts for one in done]
     assert sum(count["delivered"] for count in counts) == 100
     assert [to.sequences for to in receivers] == [list(range(1, 26))] * 4
+
+
+def test_an_endpoint_that_one_worker_is_taking_is_passed_over_by_another_at_once(api, receiver, registered):
+    registered(receiver.url)
+    enrol(api, "C")
+    api.get("/billing/events")
+    with ThreadPoolExecutor(1) as thread, transaction.atomic():
+        assert Courier(once=True, threads=1)._hand_out() == 1  # which is not committed yet
+        other = thread.submit(with_own_connection, Courier(once=True, threads=1)._hand_out)
+        assert other.result(timeout=5) == 0
 
 
 def test_a_lease_that_ran_out_is_taken_over_and_the_late_one_changes_nothing(api, receiver, registered):
