@@ -26,6 +26,14 @@ SQL = {
     r"\b(\w+\.)?biller_id = %s": "%s::uuid IS NOT NULL",
 }
 """Locks and filters in SQL, and what each becomes."""
+FOR_THE_INDEX = (
+    r"for_biller\((one|reference|known)\.biller_id\)",
+    r"for_biller\(\S+\)\.filter\((endpoint_id=endpoint\.pk|payment_id=payment\.pk|pk=self\.imported\.pk)",
+    r"for_biller\(self\.biller\)\.select_for_update\(no_key=True\)\n +self\.imported = mine",
+    r"for_biller\(biller\)\.filter\(obligation_id=obligation_id, payment_id__isnull=False\)",
+)
+"""Filters that narrow nothing: what is asked for is named by a row of the biller's that was found before, or is only
+compared with such rows. They are there because each index begins with the biller."""
 CATALOGUE = """
     SELECT tab.relname, con.conname, format('ALTER TABLE %I DROP CONSTRAINT %I CASCADE', tab.relname, con.conname)
     FROM pg_constraint AS con JOIN pg_class AS tab ON tab.oid = con.conrelid
@@ -76,6 +84,8 @@ def guards_of_the_source() -> Iterator[Guard]:
             continue
         source = path.read_text()
         for start, end, instead in sorted([*calls(source), *clauses(source)]):
+            if any(re.match(rf"\.{kept}", source[start:]) for kept in FOR_THE_INDEX):
+                continue
             taken = " ".join(source[start:end].split())
             locks = any(word in taken for word in (*LOCKS, "UPDATE", "LOCKED"))
             tests = (

@@ -68,7 +68,7 @@ class Book:
             broken.append(f"{one}_currency_fixed_by_payments")
         if "balance" in changed and changed["balance"] is None and row["balance"]:
             broken.append(f"{one}_balance_not_zero")
-        if changed.get("amount_paid", MOST) < self.taken(name):
+        if "amount_paid" in changed and changed["amount_paid"] < self.taken(name):
             broken.append("amount_paid_below_payments")
         if broken:
             raise Refused(422, *broken)

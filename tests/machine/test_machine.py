@@ -3,6 +3,7 @@
 import json
 import logging
 from copy import deepcopy
+from functools import partial
 
 import pytest
 from book import KINDS, MOST, Book, Refused
@@ -19,7 +20,6 @@ from hypothesis.stateful import (
 )
 
 from accounts.models import Account
-from api.authentication import key_ring
 from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from core.ids import encode
@@ -72,49 +72,68 @@ some_payment = precondition(lambda self: any(self.book.payments.values()))
 MODELS = {"C": Customer, "A": Account, "B": Bill}
 
 
-class Billing(RuleBasedStateMachine):
-    """Two billers and a partner call the API; only the first biller's book changes."""
+class Callers:
+    """Two billers and a partner of the first, with a key each; the other biller's books stay as they are."""
 
     def __init__(self):
-        super().__init__()
-        self.atomic = transaction.atomic()
-        self.atomic.__enter__()
-        key_ring.forget()
         self.biller = Biller.objects.found(name="Ours", reference="ours")["live"]
         self.theirs = Biller.objects.found(name="Theirs", reference="theirs")["live"]
-        self.partner = Partner.objects.found(name="Shops", reference="shops")["live"]
-        Enablement.objects.enable(self.partner, [self.biller])
-        callers = {"biller": self.biller, "theirs": self.theirs, "partner": self.partner}
-        self.keys = {who: ApiKey.objects.issue(caller)[1] for who, caller in callers.items()}
+        partner = Partner.objects.found(name="Shops", reference="shops")["live"]
+        Enablement.objects.enable(partner, [self.biller])
+        owners = {"biller": self.biller, "theirs": self.theirs, "partner": partner}
+        self.keys = {who: ApiKey.objects.issue(owner)[1] for who, owner in owners.items()}
         self.client = Client(raise_request_exception=False)
-        self.book = Book()
-        self.ids = {}
-        self.kept = []
-        self.number = 0
-        self.fill_the_other_billers_books()
-        self.owe_something()
+        self._fill_the_other_billers_books()
 
-    def teardown(self):
-        try:
-            self.everything_that_is_listed_is_as_the_model_has_it()
-            assert self.books_of(self.theirs) == self.foreign
-        finally:
-            transaction.set_rollback(True)
-            self.atomic.__exit__(None, None, None)
+    def call(self, method, path, body=None, *, by="biller", key=None, **headers):
+        headers |= {"Authorization": f"Bearer {self.keys[by]}", **({"Idempotency-Key": key} if key else {})}
+        content = b"" if body is None else json.dumps(body).encode()
+        with transaction.atomic():
+            response = self.client.generic(method, path, content, content_type="application/json", headers=headers)
+            # What COMMIT would check, it checks now.
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+        return response
 
-    def fill_the_other_billers_books(self):
+    def _fill_the_other_billers_books(self):
         bill = {"external_reference": "B0", "currency": "ZAR", "amount_due": 5, "amount_paid": 3}
         customer = {"external_reference": "C0", "currency": "ZAR", "balance": 8}
         account = {"external_reference": "A0", "currency": "ZAR", "balance": -8, "customer": customer}
         made = self.call("POST", "/billing/bills", {**bill, "account": account}, by="theirs").json()
         self.foreign_ids = {"C": made["customer_id"], "A": made["account_id"], "B": made["id"]}
         payment = {"external_reference": "T0", "currency": "ZAR", "amount": 1, "method": "cash"}
-        paid = self.call(
-            "POST", "/billing/payments", {**payment, "obligation": made["id"]}, by="theirs", key="theirs-0"
-        )
+        payment["obligation"] = made["id"]
+        paid = self.call("POST", "/billing/payments", payment, by="theirs", key="theirs-0")
         assert paid.status_code == 201
         self.foreign_payment = paid.json()["id"]
         self.foreign = self.books_of(self.theirs)
+
+    def books_of(self, biller):
+        tables = (*MODELS.values(), Entry, Event, Payment, Reversal)
+        return [list(table.objects.for_biller(biller).order_by("id").values()) for table in tables]
+
+
+class Billing(RuleBasedStateMachine):
+    """One run: whatever is called, only the first biller's book changes, and as the model says."""
+
+    def __init__(self, callers):
+        super().__init__()
+        self.atomic = transaction.atomic()
+        self.atomic.__enter__()
+        self.callers, self.biller, self.call = callers, callers.biller, callers.call
+        self.book = Book()
+        self.ids = {}
+        self.kept = []
+        self.number = 0
+        self.owe_something()
+
+    def teardown(self):
+        try:
+            self.everything_that_is_listed_is_as_the_model_has_it()
+            assert self.callers.books_of(self.callers.theirs) == self.callers.foreign
+        finally:
+            transaction.set_rollback(True)
+            self.atomic.__exit__(None, None, None)
 
     def owe_something(self):
         """Begin with bills of a customer and of its account, and balances that may be overpaid."""
@@ -128,20 +147,6 @@ class Billing(RuleBasedStateMachine):
 
         account = {"external_reference": "A0", "customer": {"external_reference": "C0", **generous}, **generous}
         self.record("POST", "bills", {"external_reference": "B0", **bill, "account": account}, change)
-
-    def books_of(self, biller):
-        tables = (*MODELS.values(), Entry, Event, Payment, Reversal)
-        return [list(table.objects.for_biller(biller).order_by("id").values()) for table in tables]
-
-    def call(self, method, path, body=None, *, by="biller", key=None, **headers):
-        headers |= {"Authorization": f"Bearer {self.keys[by]}", **({"Idempotency-Key": key} if key else {})}
-        content = b"" if body is None else json.dumps(body).encode()
-        with transaction.atomic():
-            response = self.client.generic(method, path, content, content_type="application/json", headers=headers)
-            # What COMMIT would check, it checks now.
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-        return response
 
     def expect(self, method, path, body, change, *, created=201, by="biller"):
         """Make the call, and the change of the model; they must be answered alike."""
@@ -478,7 +483,7 @@ class Billing(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from("CAB"), by=takers)
     def reach_for_the_other_billers_records(self, kind, by):
-        foreign = self.foreign_ids[kind]
+        foreign = self.callers.foreign_ids[kind]
         for method, body in (("GET", None), ("PATCH", {"metadata": {"a": "b"}})):
             assert self.call(method, f"/billing/{KINDS[kind]}s/{foreign}", body).status_code == 404
         self.number += 1
@@ -487,7 +492,7 @@ class Billing(RuleBasedStateMachine):
             body = {**payment, what: foreign, **({"allocations": "oldest_first"} if what == "payer" else {})}
             refused = self.call("POST", self.payments(by), body, by=by, key=f"foreign-{what}-{self.number}")
             assert (refused.status_code, refused.json()["code"]) == (404, f"{what}_not_found")
-        path = f"{self.payments(by)}/{self.foreign_payment}"
+        path = f"{self.payments(by)}/{self.callers.foreign_payment}"
         assert self.call("GET", path, by=by).status_code == 404
         refused = self.call("POST", f"{path}/reverse", {"reason": "x"}, by=by, key=f"foreign-{self.number}")
         assert (refused.status_code, refused.json()["code"]) == (404, "payment_not_found")
@@ -577,7 +582,7 @@ def silence():
 
 def checked(examples):
     run_state_machine_as_test(
-        Billing,
+        partial(Billing, Callers()),
         settings=settings(
             max_examples=examples,
             stateful_step_count=50,
