@@ -44,7 +44,14 @@ CREATE UNLOGGED TABLE staged_line (
     account_name text,
     account_currency text,
     account_balance bigint,
-    account_metadata jsonb
+    account_metadata jsonb,
+    amount bigint,
+    method text,
+    paid_at timestamptz,
+    partner text,
+    allocations text,
+    obligation text,
+    bill_external_reference text
 );
 CREATE UNLOGGED TABLE staged_fault (
     line bigint, field text, code text, detail text NOT NULL, PRIMARY KEY (line, field, code)

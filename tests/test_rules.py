@@ -84,6 +84,7 @@ BREAKS = {
     "webhook_endpoint_disabled_why": (WebhookEndpoint, {"enabled": False}),
     "delivery_due_while_pending": (Delivery, {"due_at": None}),
     "import_phase_known": (Import, {"phase": "lost"}),
+    "import_kind_known": (Import, {"kind": "lost"}),
     "biller_mode_known": (Biller, {"mode": "both"}),
     "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
     "biller_country_well_formed": (Biller, {"country": "za"}),
