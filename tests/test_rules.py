@@ -84,6 +84,8 @@ BREAKS = {
     "webhook_endpoint_disabled_why": (WebhookEndpoint, {"enabled": False}),
     "delivery_due_while_pending": (Delivery, {"due_at": None}),
     "import_phase_known": (Import, {"phase": "lost"}),
+    "payment_metadata_at_most_10_keys": (Payment, {"metadata": ELEVEN}),
+    "payment_metadata_is_text": (Payment, {"metadata": {"a": 1}}),
     "import_kind_known": (Import, {"kind": "lost"}),
     "biller_mode_known": (Biller, {"mode": "both"}),
     "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
