@@ -1,8 +1,8 @@
 """What the commands that import a file share: their options, their report and their exit code."""
 
-import json
 import sys
 from datetime import UTC, datetime
+from json import dumps
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,6 @@ from imports.cells import day
 from imports.columns import BadOption, Options
 from imports.importing import FileImport
 from imports.kinds import BILLS, Kind
-from imports.models import Import
 from imports.reading import Sheet, Unreadable
 from imports.showing import Shown
 
@@ -66,6 +65,8 @@ class ImportCommand(BaseCommand):
         add("--dry-run", action="store_true", help="everything but the writing")
         add("--on-error", choices=["skip", "abort"], default="skip",
             help="skip (default) writes the good rows; abort writes nothing if any row is bad")  # fmt: skip
+        add("--max-errors", type=int, metavar="N",
+            help="write nothing once more than N rows are refused, and read no further")  # fmt: skip
         add(
             "--errors",
             metavar="FILE",
@@ -87,10 +88,12 @@ class ImportCommand(BaseCommand):
                 imported = run.run()
         except (BadOption, Unreadable) as refusal:
             raise CommandError(str(refusal), returncode=_NOTHING_WRITTEN) from refusal
-        self._report(imported, None if run.errors_lost else refused, as_json=json, dry=options["dry_run"])
+        if json:
+            self.stdout.write(dumps(imported.report, ensure_ascii=False))
+        else:
+            self._report(run, None if run.errors_lost else refused)
         if imported.rejected:
-            nothing = understood.abort or imported.rejected == imported.read
-            sys.exit(_NOTHING_WRITTEN if nothing else _SOME_REFUSED)
+            sys.exit(_NOTHING_WRITTEN if run.wrote_nothing else _SOME_REFUSED)
 
     def _understood(self, options: dict[str, Any]) -> Options:
         mapping = [tuple(entry.partition("=")[::2]) for entry in options["mapping"]]
@@ -98,6 +101,8 @@ class ImportCommand(BaseCommand):
             raise BadOption(f"--map {strange[0]}: give FIELD=SOURCE.")
         if options["currency"] is not None and not is_currency(options["currency"]):
             raise BadOption(f"--currency {options['currency']}: give an ISO 4217 code in upper case, such as ZAR.")
+        if options["max_errors"] is not None and options["max_errors"] < 0:
+            raise BadOption(f"--max-errors {options['max_errors']}: give 0 or more.")
         due_days = options.get("due_days")
         if due_days is not None and not 0 <= due_days <= _MOST_DUE_DAYS:
             raise BadOption(f"--due-days {due_days}: give 0 to {_MOST_DUE_DAYS:,} days.")
@@ -111,6 +116,7 @@ class ImportCommand(BaseCommand):
             due_days=due_days,
             date_format=options["date_format"],
             abort=options["on_error"] == "abort",
+            max_errors=options["max_errors"],
             events=options["events"],
         )
 
@@ -122,23 +128,26 @@ class ImportCommand(BaseCommand):
             raise BadOption(f"--errors {errors}: that is the file to import.")
         return path
 
-    def _report(self, imported: Import, refused: Path | None, *, as_json: bool, dry: bool) -> None:
-        if as_json:
-            self.stdout.write(json.dumps(imported.report, ensure_ascii=False))
-            return
-        report = imported.report
+    def _report(self, run: FileImport, refused: Path | None) -> None:
+        imported, report = run.imported, run.imported.report
         names = ("read", "created", "updated", "unchanged", "rejected")
         self.stdout.write(
-            ("Nothing is written: a dry run. " if dry else "")
+            ("Nothing is written: a dry run. " if run.dry else "")
             + f"{self.kind.name.capitalize()}: {_counted(report, names)}."
         )
         for parent in self.kind.beside:
             self.stdout.write(f"{parent.capitalize()}s: {_counted(report[f'{parent}s'], ('created', 'updated'))}.")
         for currency, total in sorted(imported.totals.items()):
-            told = (f"{display(amount, currency)} {_SPELT[name]}" for name, amount in total.items())
-            self.stdout.write(", ".join(told) + ".")
+            amounts = (f"{display(amount, currency)} {_SPELT[name]}" for name, amount in total.items())
+            self.stdout.write(", ".join(amounts) + ".")
+        if 0 < imported.unchanged == imported.read - imported.rejected:
+            self.stdout.write("Nothing has changed: all of it is stored already.")
         for warning in imported.warnings:
             self.stderr.write(f"Warning: {warning}")
+        for line, told in run.first_refused:
+            self.stderr.write(f"Line {line}: {told}")
+        if more := imported.rejected - len(run.first_refused):
+            self.stderr.write(f"{more:,} more rows are refused.")
         if imported.rejected and refused:
             self.stderr.write(f"The refused rows and why: {refused}")
 

@@ -52,7 +52,7 @@ _OF_PAYERS = f"""
     ORDER BY line.line
 """
 _PAYERS = f"""
-    CREATE TEMPORARY TABLE staged_payer ON COMMIT DROP AS
+    CREATE UNLOGGED TABLE staged_payer AS
     SELECT row_number() OVER (ORDER BY payer, line) AS position, line, payer FROM (
         SELECT line.line, COALESCE(bill.customer_id, account.customer_id, customer.id)::text AS payer
         FROM accepted_line AS line {_RESOLVED}
@@ -163,6 +163,7 @@ def rehearse(act: Act, chunk: dict[str, Any], size: int) -> Iterator[Taken]:
             taken = _taken(act, lines)
             transaction.set_rollback(True)
         yield taken
+    run("DROP TABLE staged_payer")
 
 
 def _lines(statement: str, chunk: dict[str, Any]) -> list[Line]:

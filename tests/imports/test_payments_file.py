@@ -209,3 +209,12 @@ def test_a_foreign_bill_is_no_bill(paid, other, moved):
     assert run.codes() == {2: ["obligation_not_found"], 3: ["obligation_not_found"]}
     assert moved() == before
     assert Account.objects.count() == 1
+
+
+@pytest.mark.parametrize("options", [("--on-error", "abort"), ("--max-errors", "0")])
+def test_nothing_is_paid_where_one_payment_would_be_refused(paid, moved, options):
+    before = moved()
+    run = paid(payment("P1"), payment("P2", amount=1), options=options)
+    assert (run.code, run.created, run.codes()) == (2, 0, {3: ["obligation_settled"]})
+    assert moved() == before
+    assert paid(payment("P1"), options=options).created == 1
