@@ -7,14 +7,12 @@ from typing import Any
 
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
-from stdnum import luhn
 
 from core.money import MAX_AMOUNT, is_currency
-from core.text import PAYMENT_REFERENCE, REFERENCE_LENGTH, is_payment_reference, is_reference
+from core.text import PAYMENT_REFERENCE, REFERENCE_LENGTH, is_payment_reference, is_reference, may_be_card
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
-_DIGITS = re.compile(r"[0-9](?:[ -]?[0-9])+")
 _E164 = re.compile(r"\+[1-9]\d{1,14}\Z", re.ASCII)
 _METADATA_KEYS = 10
 _METADATA_KEY_LENGTH = 40
@@ -290,19 +288,13 @@ class Metadata(Field):
     def _problem(self, key: str, value: Any) -> ErrorDetail | None:
         if not 1 <= len(key) <= _METADATA_KEY_LENGTH:
             code = "invalid_metadata_key"
-        elif not self.cards and (_may_be_card(key) or _may_be_card(str(value))):
+        elif not self.cards and (may_be_card(key) or may_be_card(str(value))):
             code = "card_number"
         elif (value is None and self.merges) or (isinstance(value, str) and len(value) <= _METADATA_VALUE_LENGTH):
             return None
         else:
             code = "invalid_metadata_value"
         return ErrorDetail(str(self.error_messages[code]), code)
-
-
-def _may_be_card(text: str) -> bool:
-    """Tell whether a text holds 13 to 19 digits, grouped or not, that pass the check of card numbers."""
-    runs = (re.sub("[ -]", "", run) for run in _DIGITS.findall(text))
-    return any(13 <= len(run) <= 19 and luhn.is_valid(run) for run in runs)  # noqa: PLR2004 ISO/IEC 7812
 
 
 class Several(Field):

@@ -107,6 +107,10 @@ class Act:
         for row in rows:
             self._left.setdefault(type(row), []).append(row)
 
+    def forgo(self, kind: type[models.Model]) -> None:
+        """Do not insert what was left of a kind."""
+        self._left.pop(kind, None)
+
     @property
     def moment(self) -> list[str]:
         """The parameters of `MOMENT`."""

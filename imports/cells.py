@@ -1,16 +1,17 @@
 """From the text of a cell to the text that COPY reads, or to the fault that is said about it."""
 
+import json
 import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from core.money import MAX_AMOUNT, exponents, is_currency
-from core.text import REFERENCE_LENGTH, is_reference
+from core.text import REFERENCE_LENGTH, is_payment_reference, is_reference, may_be_card
 
 NULL = r"\N"
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -19,7 +20,10 @@ _MAJOR = re.compile(r"(-?[0-9]+)(?:\.([0-9]+))?\Z")
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}\Z")
 # What Django's validator takes, and takes thirty times as long to: most addresses of a file look like this.
 _PLAIN_EMAIL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9]{1,63}\.)+[A-Za-z]{2,63}\Z")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 _EMAIL_LENGTH = 254
+OLDEST_FIRST = "oldest_first"
+_MOST_ALLOCATIONS = 100
 _DIGITS = 30
 _REMEMBERED = 20_000
 
@@ -35,6 +39,10 @@ class Fault:
 T = TypeVar("T", bound=Hashable)
 Reader = Callable[[T], "str | Fault"]
 
+NO_ALLOCATIONS = Fault(
+    "invalid_allocations",
+    'Give oldest_first, or JSON such as [{"obligation": "bill_...", "amount": 500}], 100 at most.',
+)
 NO_CURRENCY = Fault("currency_needed", "Without a currency an amount in major units cannot be read.")
 NO_MINOR = Fault("invalid_type", "Give a whole number of minor units: ZAR 20.00 is 2000.")
 NO_MAJOR = Fault("invalid_type", "Give an amount such as 20 or 20.00.")
@@ -73,6 +81,47 @@ def reference(cell: str) -> str | Fault:
     return Fault("invalid_reference", "Give 1 to 255 printable characters, without a blank at either end.")
 
 
+def payment_reference(cell: str) -> str | Fault:
+    """Read the reference of a payment."""
+    if is_payment_reference(cell):
+        return cell
+    return Fault("invalid_reference", "Give 1 to 64 of A-Z a-z 0-9 . _ -.")
+
+
+def allocations(cell: str) -> str | Fault:
+    """Read how a payment is shared out: in a word, or as the JSON that the API takes and exports tell."""
+    if cell == OLDEST_FIRST:
+        return cell
+    try:
+        listed = [(one["obligation"], one["amount"]) for one in json.loads(cell)]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        listed = []
+    sound = all(type(key) is str and type(amount) is int and 1 <= amount <= MAX_AMOUNT for key, amount in listed)
+    if not sound or not 1 <= len(listed) <= _MOST_ALLOCATIONS:
+        return NO_ALLOCATIONS
+    told = json.dumps([{"obligation": key, "amount": amount} for key, amount in listed])
+    return NO_ALLOCATIONS if r"\u0000" in told or r"\ud" in told else escaped(told)
+
+
+def choice(*words: str) -> Reader[str]:
+    """Return the reader of one of these words."""
+
+    def read(cell: str) -> str | Fault:
+        return cell if cell in words else Fault("invalid_choice", f"Give one of {', '.join(words)}.")
+
+    return read
+
+
+def moment(cell: str) -> str | Fault:
+    """Read a moment: ISO 8601 with its offset."""
+    try:
+        if _MOMENT.match(cell):
+            return datetime.fromisoformat(cell).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        pass
+    return Fault("invalid_time", "Give a time with its offset, such as 2026-11-24T10:00:00Z.")
+
+
 def text(length: int, code: str = "too_long") -> Reader[str]:
     """Return the reader of text of at most so many characters."""
 
@@ -86,6 +135,20 @@ def text(length: int, code: str = "too_long") -> Reader[str]:
         return escaped(cell)
 
     return read
+
+
+def without_card(read: Reader[str]) -> Reader[str]:
+    """Return the reader that refuses what may be the number of a card."""
+
+    def refusing(cell: str) -> str | Fault:
+        if may_be_card(cell):
+            return Fault("card_number", "This looks like the number of a card, which is nothing to keep.")
+        return read(cell)
+
+    return refusing
+
+
+METADATA_VALUE = text(500, "invalid_metadata_value")
 
 
 def email(cell: str) -> str | Fault:

@@ -4,12 +4,14 @@ Every statement marks all lines it finds at once, with a code and a sentence; a 
 """
 # ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from accounts.models import Account
 from bills.models import BELOW_PAYMENTS, FIXED, VOID
 from customers.models import Customer
+from imports.cells import OLDEST_FIRST
+from imports.kinds import BILLS, PAYMENTS, Kind
 from imports.staging import run, stored
 from ledger.rules import OF_PAYMENTS
 
@@ -30,6 +32,9 @@ CHANGED = f"""
 BILL = stored("bills_bill", "bill", "external_reference = line.external_reference")
 """The stored bill of a line."""
 
+_SAID = "EXISTS (SELECT FROM staged_fault AS said WHERE said.line = line.line AND said.field = {field} OFFSET 0)"
+"""Whether something is wrong with a field of a line already."""
+
 _MARK = "INSERT INTO staged_fault (line, field, code, detail)"
 
 _OWNER_FIXED, _CURRENCY_FIXED, _DATE_FIXED, _VOID, _PAID_MORE = (
@@ -39,15 +44,16 @@ _OWNER_FIXED, _CURRENCY_FIXED, _DATE_FIXED, _VOID, _PAID_MORE = (
 
 _TOO_LATE = "'The due date lies after the year 9999.'"
 
-_DUPLICATES = f"""
-    WITH named AS (
-        SELECT external_reference, min(line) AS first FROM staged_line
-        WHERE external_reference IS NOT NULL GROUP BY external_reference HAVING count(*) > 1
-    )
+_WHAT_IS_PAID = f"""
     {_MARK}
-    SELECT line.line, 'external_reference', 'duplicate_in_file',
-        'Line ' || named.first || ' has this reference already.'
-    FROM staged_line AS line JOIN named USING (external_reference) WHERE line.line > named.first
+    SELECT line.line, 'obligation', CASE told WHEN 0 THEN 'required' ELSE 'ambiguous_payment' END,
+        CASE told WHEN 0 THEN 'Name a bill, an account or a customer.' ELSE 'Name one thing that is paid.' END
+    FROM staged_line AS line CROSS JOIN LATERAL num_nonnulls(
+        obligation, bill_external_reference, account_external_reference, customer_external_reference,
+        CASE WHEN allocations <> '{OLDEST_FIRST}' AND obligation IS NULL THEN true END
+    ) AS told
+    WHERE line.readable AND line.partner IS NULL AND told <> 1 AND NOT {_SAID.format(field="'allocations'")}
+    ON CONFLICT DO NOTHING
 """
 
 _BESIDE_STORED_BILLS = f"""
@@ -95,9 +101,7 @@ _INCOMPLETE = f"""
     ) AS fault (field, code, detail, broken)
     LEFT JOIN {BILL} ON true
     WHERE line.readable AND fault.broken AND bill.id IS NULL
-        AND NOT EXISTS (
-            SELECT FROM staged_fault AS said WHERE said.line = line.line AND said.field = fault.field OFFSET 0
-        )
+        AND NOT {_SAID.format(field="fault.field")}
     ON CONFLICT DO NOTHING
 """
 
@@ -130,6 +134,32 @@ _NO_OWNER = f"""
     WHERE account.id IS NULL
         AND (owner.line IS NULL OR line.customer_external_reference <> owner.customer_external_reference)
 """
+
+
+def _duplicates(kind: Kind) -> str:
+    # A reference of a payment is its taker's own.
+    key, taker = kind.key, ", partner" if kind is PAYMENTS else ""
+    return f"""
+        WITH named AS (
+            SELECT {key} {taker}, min(line) AS first FROM staged_line
+            WHERE {key} IS NOT NULL GROUP BY {key} {taker} HAVING count(*) > 1
+        )
+        {_MARK}
+        SELECT line.line, '{key}', 'duplicate_in_file', 'Line ' || named.first || ' has this reference already.'
+        FROM staged_line AS line JOIN named USING ({key})
+        WHERE line.line > named.first {"AND line.partner IS NOT DISTINCT FROM named.partner" if taker else ""}
+    """
+
+
+def _required(names: Iterable[str]) -> str:
+    told = ", ".join(f"('{name}', line.{name} IS NULL)" for name in names)
+    return f"""
+        {_MARK}
+        SELECT line.line, fault.field, 'required', 'This field is required.'
+        FROM staged_line AS line CROSS JOIN LATERAL (VALUES {told}) AS fault (field, broken)
+        WHERE line.readable AND fault.broken AND NOT {_SAID.format(field="fault.field")}
+        ON CONFLICT DO NOTHING
+    """
 
 
 def _currency_fixed(parent: str) -> str:
@@ -183,13 +213,20 @@ def _too_much_metadata(parent: str) -> str:
     """
 
 
-def check(columns: set[str], parameters: dict[str, Any]) -> None:
+_OF_KIND = {
+    BILLS: (_BESIDE_STORED_BILLS, _INCOMPLETE),
+    PAYMENTS: (_required(("amount", "currency", "method")), _WHAT_IS_PAID),
+}
+"""What lines of a kind are looked at for, beside what holds for their parents."""
+
+
+def check(kind: Kind, columns: set[str], parameters: dict[str, Any]) -> None:
     """Mark every line that cannot be accepted."""
     parameters = parameters | ALL
-    for statement in (_DUPLICATES, _BESIDE_STORED_BILLS, _INCOMPLETE, *_beside_stored_parents(columns)):
+    for statement in (_duplicates(kind), *_OF_KIND.get(kind, ()), *_beside_stored_parents(kind, columns)):
         _mark(statement, parameters)
     # What a parent becomes depends on the lines that are still accepted, so each mark may call for another.
-    while sum(_mark(statement, parameters) for statement in _of_settled_parents(columns)):
+    while sum(_mark(statement, parameters) for statement in _of_settled_parents(kind, columns)):
         pass
 
 
@@ -205,19 +242,19 @@ def _mark(statement: str, parameters: dict[str, Any]) -> int:
     return marked
 
 
-def _beside_stored_parents(columns: set[str]) -> Iterator[str]:
-    if {"customer_external_reference", "account_external_reference"} <= columns:
+def _beside_stored_parents(kind: Kind, columns: set[str]) -> Iterator[str]:
+    if "account" in kind.parents and {"customer_external_reference", "account_external_reference"} <= columns:
         yield _ACCOUNT_OF_ANOTHER
-    for parent in TABLES:
+    for parent in kind.parents:
         if f"{parent}_currency" in columns:
             yield _currency_fixed(parent)
 
 
-def _of_settled_parents(columns: set[str]) -> Iterator[str]:
-    for parent in TABLES:
+def _of_settled_parents(kind: Kind, columns: set[str]) -> Iterator[str]:
+    for parent in kind.parents:
         if f"{parent}_balance" in columns:
             yield _balance_without_currency(parent)
         if f"{parent}_metadata" in columns:
             yield _too_much_metadata(parent)
-    if "account_external_reference" in columns:
+    if "account" in kind.parents and "account_external_reference" in columns:
         yield _NO_OWNER

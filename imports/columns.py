@@ -8,12 +8,13 @@ from typing import Any
 
 from imports import cells
 from imports.cells import NULL, Fault, Remembered, escaped
+from imports.kinds import BILLS, METADATA, PARENTS, Kind
 from imports.reading import OWN_COLUMNS, Record
+from payments.models import Method
 
 Column = Sequence[str]
 """The cells of one column, from top to bottom."""
 
-METADATA = "metadata."
 _OF_PARENTS = {
     "external_reference": cells.reference,
     "name": cells.text(255),
@@ -21,24 +22,26 @@ _OF_PARENTS = {
     "phone": cells.phone,
     "currency": cells.currency,
 }
-PARENTS = {
-    "customer": ("external_reference", "name", "email", "phone", "currency"),
-    "account": ("external_reference", "name", "currency"),
-}
 BALANCE = "balance"
-LEAST = {"amount_due": 1, "amount_paid": 0} | {f"{parent}_{BALANCE}": -cells.MAX_AMOUNT for parent in PARENTS}
+LEAST = {"amount_due": 1, "amount_paid": 0, "amount": 1} | {
+    f"{parent}_{BALANCE}": -cells.MAX_AMOUNT for parent in PARENTS
+}
 """The least that each amount may be, in minor units."""
 
 READERS: dict[str, cells.Reader[str]] = {
-    "external_reference": cells.reference,
     "currency": cells.currency,
     "description": cells.text(500),
-    **{f"{parent}_{name}": _OF_PARENTS[name] for parent, names in PARENTS.items() for name in names},
+    "method": cells.choice(*Method.values),
+    "paid_at": cells.moment,
+    "obligation": cells.text(64),
+    "bill_external_reference": cells.reference,
+    "allocations": cells.allocations,
+    "partner": cells.reference,
+    **{f"{parent}_{name}": _OF_PARENTS[name] for parent, names in PARENTS.items() for name in names if name != BALANCE},
 }
+"""How each column of the stage is read that is no amount and no date."""
+
 DATES = ("bill_date", "due_date")
-FIELDS = (*READERS, *LEAST, *DATES)
-_METADATA_OF = (METADATA, *(f"{parent}_{METADATA}" for parent in PARENTS))
-_METADATA_KEY_LENGTH = 40
 
 
 class BadOption(Exception):  # noqa: N818 said of the command line, with a sentence
@@ -56,7 +59,13 @@ class Options:
     due_days: int | None = None
     date_format: str = "%Y-%m-%d"
     abort: bool = False
+    max_errors: int | None = None
     events: bool = False
+
+    @property
+    def most_refused(self) -> int | None:
+        """How many rows may be refused before nothing is written, or None where any number may."""
+        return 0 if self.abort else self.max_errors
 
     def __str__(self) -> str:
         return json.dumps(self.facts, sort_keys=True)
@@ -71,6 +80,7 @@ class Options:
 class Layout:
     """The columns of one file, ready to read batches of its records."""
 
+    kind: Kind
     header: list[str]
     options: Options
     stored_currencies: Callable[[str, Iterable[str]], dict[str, str]]
@@ -78,32 +88,45 @@ class Layout:
 
     sources: dict[str, Callable[[list[Column]], Column]] = field(default_factory=dict)
     memory: dict[str, Remembered[Any]] = field(default_factory=dict)
+    faulty: int = 0
+    """How many records had a fault so far."""
 
     def __post_init__(self) -> None:
         named = dict(self.options.mapping)
         if len(named) < len(self.options.mapping):
             raise BadOption("--map names a field twice.")
-        if strange := [name for name in named if not is_field(name)]:
+        if strange := [name for name in named if self.kind.column(name) is None]:
             raise BadOption(
-                f"--map: there is no field {_listed(strange)}. There are {_listed(FIELDS)} and metadata.<key>."
+                f"--map: there is no field {_listed(strange)}. "
+                f"There are {_listed(self.kind.fields)} and metadata.<key>."
             )
         used = set(named)
         for name, source in named.items():
-            self.sources[name] = self._source(name, source, used)
+            self.sources[str(self.kind.column(name))] = self._source(name, source, used)
         for name in self.header:
-            if is_field(name) and name not in self.sources:
-                self.sources[name] = self._column(name)
+            column = self.kind.column(name)
+            if column and column not in self.sources:
+                self.sources[column] = self._column(name)
                 used.add(name)
         unknown = [name or "(unnamed)" for name in self.header if name not in used and name not in OWN_COLUMNS]
         if unknown and not self.options.ignore_unknown:
             raise BadOption(
                 f"These columns are no fields: {_listed(unknown)}. Say where they go with --map, or --ignore-unknown."
             )
-        if "external_reference" not in self.sources:
+        if self.kind.key not in self.sources:
             raise BadOption("No column gives external_reference: say which does with --map external_reference=COLUMN.")
-        for option, name in (("currency", "currency"), ("due_days", "due_date")):
+        self._apply_options()
+
+    def _apply_options(self) -> None:
+        """Let options stand in for the columns that they are for files without."""
+        currency = f"{self.kind.prefix}currency"
+        for option, name in (("currency", currency), ("due_days", "due_date")):
             if getattr(self.options, option) is not None and name in self.sources:
-                raise BadOption(f"--{option.replace('_', '-')} is for files without a {name}; this one has it.")
+                told = f"--{option.replace('_', '-')} is for files without a {self.kind.field(name)}"
+                raise BadOption(f"{told}; this one has it.")
+        if self.options.currency is not None and self.kind is not BILLS:
+            code = self.options.currency
+            self.sources[currency] = lambda table: [code] * len(table[0])
 
     @property
     def columns(self) -> list[str]:
@@ -133,6 +156,7 @@ class Layout:
         raw = {name: source(table) for name, source in self.sources.items()}
         self._require(raw, faults)
         staged = {name: self._read(name, raw, faults) for name in raw}
+        self.faulty += len(faults)
         columns = [
             [str(record.line) for record in records],
             ["f" if record.fault else "t" for record in records],
@@ -163,7 +187,9 @@ class Layout:
             return cells.major(LEAST[name]) if self.options.in_major else cells.minor(LEAST[name])
         if name in DATES:
             return cells.day(self.options.date_format)
-        return READERS[name] if METADATA not in name else cells.text(500, "invalid_metadata_value")
+        if name == self.kind.key:
+            return self.kind.reference
+        return READERS[name] if METADATA not in name else self.kind.metadata
 
     def _currencies(self, name: str, raw: dict[str, Column]) -> Column:
         """Return the currency of each amount: the row's, the option's, or that of the stored record."""
@@ -176,16 +202,16 @@ class Layout:
         }
         if not wanting:
             return column
-        stored = self.stored_currencies(prefix.rstrip("_") or "bill", wanting)
+        stored = self.stored_currencies(prefix.rstrip("_") or self.kind.name.rstrip("s"), wanting)
         return [code or stored.get(ref, "") for ref, code in zip(references, column, strict=True)]
 
     def _require(self, raw: dict[str, Column], faults: dict[int, list[tuple[str, Fault]]]) -> None:
         """Say which rows lack a reference: their own, or that of a parent they describe."""
         absent = Fault("required", "This field is required.")
-        for index, cell in enumerate(raw["external_reference"]):
+        for index, cell in enumerate(raw[self.kind.key]):
             if not cell and index not in faults:
-                faults[index] = [("external_reference", absent)]
-        for parent in PARENTS:
+                faults[index] = [(self.kind.key, absent)]
+        for parent in self.kind.beside:
             key = f"{parent}_external_reference"
             described = [column for name, column in raw.items() if name.startswith(f"{parent}_") and name != key]
             if not described:
@@ -236,13 +262,6 @@ class Layout:
             raise BadOption(f"The column “{name}” stands in the header more than once.")
         index = self.header.index(name)
         return lambda table: table[index]
-
-
-def is_field(name: str) -> bool:
-    """Tell whether a column of this name is importable."""
-    if name in FIELDS:
-        return True
-    return any(name.startswith(start) and 0 < len(name) - len(start) <= _METADATA_KEY_LENGTH for start in _METADATA_OF)
 
 
 def _told(faults: list[tuple[str, Fault]]) -> str:

@@ -1,12 +1,13 @@
-"""The import of a file of bills: read into a stage, checked as a whole, written in chunks.
+"""The import of a file: read into a stage, checked as a whole, written in chunks.
 
 Each chunk commits together with its cursor, so that an import that is killed anywhere goes on from there when it is run
 again: nothing is lost, nothing is written twice. Two runs of one file at once take turns by the import's row.
 """
 # ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,20 @@ from core.ids import encode
 from core.refusals import Refusal
 from customers.models import Customer
 from events.models import Event
-from imports import checking, refused, settling, writing
+from imports import checking, paying, refused, settling, writing
 from imports.columns import Layout, Options
+from imports.kinds import BILLS, PAYMENTS, Kind
 from imports.models import Import, Phase
 from imports.reading import Sheet, Unreadable
 from imports.staging import Stage, acquaint, rows, run, stored
 from ledger.models import Entry
+from payments.models import Payment
 
 CHUNK = 20_000
 _PATIENCE_MINUTES = 10
 _PREFIXES = {"customer": "bcus", "account": "bacc", "bill": "bill"}
-_MODELS: dict[str, Any] = {"customer": Customer, "account": Account, "bill": Bill}
+_MODELS: dict[str, Any] = {"customer": Customer, "account": Account, "bill": Bill, "payment": Payment}
 _PARENT_PHASES = {Phase.CUSTOMERS: "customer", Phase.ACCOUNTS: "account"}
-_NEXT = {Phase.CUSTOMERS: Phase.ACCOUNTS, Phase.ACCOUNTS: Phase.BILLS, Phase.BILLS: Phase.COMPLETED}
 _COUNTS = (
     *("created", "updated", "unchanged"),
     *("customers_created", "customers_updated", "accounts_created", "accounts_updated"),
@@ -46,27 +48,33 @@ _AS_CHUNK = """
 """A chunk walks indexes, whatever the statistics say of tables that grow under it. Nor need each wait for the disk: a
 crash loses a chunk together with its cursor, and the commit that ends the import waits for all of them."""
 _VALUES = ("name", "email", "phone", "currency", "balance", "metadata")
+_NAMED = 5
+_FEW = 200
+"""How many payments are taken in one act: others wait for what it holds."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass
-class BillImport:
+class FileImport:
     """One run of an import."""
 
     biller: Biller
+    kind: Kind
     sheet: Sheet
     options: Options
     errors: Path
     dry: bool = False
-    actor: str = "import_bills"
     progress: Progress = lambda *_: None
     imported: Import = field(init=False)
     errors_lost: bool = field(init=False, default=False)
+    first_refused: list[refused.Refused] = field(init=False, default_factory=list)
+    """The first refused lines and why, for whoever does not look into the file of them."""
 
     def __post_init__(self) -> None:
-        self.layout = Layout(self.sheet.header, self.options, self._stored_currencies)
+        self.actor = f"import_{self.kind}"
+        self.layout = Layout(self.kind, self.sheet.header, self.options, self._stored_currencies)
         self.columns = {*self.layout.columns}
 
     def run(self) -> Import:
@@ -76,14 +84,14 @@ class BillImport:
             Unreadable: the file breaks off or is no text; nothing was written.
         """
         acquaint(_TABLES)
-        facts = {"file_name": self.sheet.name[:255], "options": self.options.facts}
+        facts = {"kind": self.kind.name, "file_name": self.sheet.name[:255], "options": self.options.facts}
         if self.dry:
             self.imported = Import(biller=self.biller, **facts)
             with transaction.atomic():
                 self._rehearse()
                 transaction.set_rollback(True)
             return self.imported
-        fingerprint = self.sheet.fingerprint(f"{self.options}{self.sheet.encoding}")
+        fingerprint = self.sheet.fingerprint(f"{self.kind}{self.options}{self.sheet.encoding}")
         self.imported = Import.objects.take_up(self.biller, fingerprint, **facts)
         try:
             self._in_turn(self._read)
@@ -96,12 +104,12 @@ class BillImport:
 
     def _write(self) -> None:
         """Write chunk after chunk; where the rules say no to one, narrow down what they mean and refuse that alone."""
-        size = CHUNK
+        most = size = _FEW if self.kind is PAYMENTS else CHUNK
         while self.imported.phase not in self._ends:
             try:
                 acquaint(_TABLES)
                 self._in_turn(self._chunk(size))
-                size = min(size * 2, CHUNK)
+                size = min(size * 2, most)
             except Refusal as refusal:
                 if size == 1:
                     self._in_turn(self._refuse(refusal))
@@ -146,8 +154,12 @@ class BillImport:
         if self.imported.phase != Phase.READING and self.stage.lines == self.imported.read:
             return
         self._stage_file()
-        self.imported.phase = Phase.CUSTOMERS
-        if self.imported.rejected and (self.options.abort or self.imported.rejected == self.imported.read):
+        self.imported.phase = self.kind.phases[0]
+        if self.kind is PAYMENTS and self.options.most_refused is not None:
+            for taken in self._rehearsed_payments():
+                paying.mark(taken.faults)
+            self.imported.rejected = self._rejected
+        if self._too_many_refused:
             self.imported.phase = Phase.REFUSED
         self.imported.cursor = 0
         self.imported.save()
@@ -160,11 +172,26 @@ class BillImport:
         self.stage.set_up()
         size = self.sheet.size
         records = self.sheet.records(lambda position: self.progress("Reading", position, size))
-        imported.read = self.stage.load(self.layout, records)
+        imported.read = self.stage.load(self.layout, records, self.options.max_errors)
+        most = self.options.max_errors
+        cut_short = most is not None and self.layout.faulty > most
         self.progress("Checking", 0, imported.read)
-        checking.check(self.columns, self._parameters)
-        imported.warnings = settling.settle(self.columns, self.layout.metadata, self._parameters)
+        checking.check(self.kind, self.columns, self._parameters)
+        imported.warnings = settling.settle(self.kind.parents, self.columns, self.layout.metadata, self._parameters)
+        if cut_short:
+            imported.warnings.append(f"More than {most:,} rows are wrong: no more than {imported.read:,} were read.")
         imported.rejected = self._rejected
+
+    @property
+    def wrote_nothing(self) -> bool:
+        """Whether rows were refused and no other was written, nor would be."""
+        whole = 0 < self.imported.rejected == self.imported.read
+        return whole or self.imported.phase == Phase.REFUSED or (self.dry and self._too_many_refused)
+
+    @property
+    def _too_many_refused(self) -> bool:
+        refused, most = self.imported.rejected, self.options.most_refused
+        return refused > 0 and (refused == self.imported.read or (most is not None and refused > most))
 
     @property
     def _rejected(self) -> int:
@@ -189,11 +216,16 @@ class BillImport:
                 {"cursor": self.imported.cursor, "size": size},
             )[0][0]
             if last is None:
-                self.imported.phase, self.imported.cursor = _NEXT[phase], 0
+                self.imported.phase, self.imported.cursor = self._after(phase), 0
             else:
                 run(_AS_CHUNK)
                 chunk = self._parameters | {"first": self.imported.cursor + 1, "last": last}
-                self._write_parents(act, parent, chunk) if parent else self._write_bills(act, chunk)
+                if parent:
+                    self._write_parents(act, parent, chunk)
+                elif phase == Phase.BILLS:
+                    self._write_bills(act, chunk)
+                else:
+                    self._take_payments(act, chunk)
                 self.imported.cursor = last
             self.imported.save()
             done = self.imported.created + self.imported.updated + self.imported.unchanged
@@ -201,15 +233,35 @@ class BillImport:
 
         return write
 
+    def _take_payments(self, act: Act, chunk: dict[str, Any]) -> None:
+        self._receive(paying.take(act, chunk))
+        if not self.options.events:
+            act.forgo(Event)
+
+    def _receive(self, taken: paying.Taken) -> None:
+        """Count what became of payments, and mark the lines that were refused."""
+        self.imported.created += taken.created
+        self.imported.unchanged += taken.unchanged
+        for currency, amount in taken.totals.items():
+            self._total(currency, amount=amount)
+        paying.mark(taken.faults)
+
+    def _after(self, phase: Phase) -> Phase:
+        """Return the phase that follows."""
+        return dict(pairwise((*self.kind.phases, Phase.COMPLETED)))[phase]
+
     def _parent_columns(self, parent: str) -> list[str]:
         return [name for name in _VALUES if f"{parent}_{name}" in self.columns]
 
     def _write_parents(self, act: Act, parent: str, chunk: dict[str, Any]) -> None:
         events, columns = self.options.events, self._parent_columns(parent)
         writing.adopt(parent, chunk)
+        written = writing.Written()
         if writing.lock_parents(parent, chunk):
-            self._count(act, f"{parent}s_", writing.change_parents(parent, columns, chunk, events=events))
-        self._count(act, f"{parent}s_", writing.create_parents(parent, columns, chunk, events=events))
+            written = writing.change_parents(parent, columns, chunk, events=events)
+        written += writing.create_parents(parent, columns, chunk, events=events)
+        self._tell(act, written)
+        self._count(parent, written, chunk)
 
     def _write_bills(self, act: Act, chunk: dict[str, Any]) -> None:
         events = self.options.events
@@ -227,15 +279,27 @@ class BillImport:
             self.imported.created += created
             self.imported.updated += updated
             self.imported.unchanged += count - created - updated
-            total = self.imported.totals.setdefault(currency, {"amount_due": 0, "amount_paid": 0})
-            total["amount_due"] += due
-            total["amount_paid"] += paid
+            self._total(currency, amount_due=due, amount_paid=paid)
 
-    def _count(self, act: Act, prefix: str, written: writing.Written) -> None:
+    def _count(self, parent: str, written: writing.Written, chunk: dict[str, Any]) -> None:
+        """Count what became of a chunk of parents; where they are the rows themselves, their balances too."""
         for what in ("created", "updated"):
-            name = prefix + what
+            name = f"{parent}s_{what}"
             setattr(self.imported, name, getattr(self.imported, name) + getattr(written, what))
-        self._tell(act, written)
+        if parent != self.kind.itself:
+            return
+        self.imported.created += written.created
+        self.imported.updated += written.updated
+        self.imported.unchanged -= written.created + written.updated
+        for currency, count, balance in writing.tally_parents(parent, self._parent_columns(parent), chunk):
+            self.imported.unchanged += count
+            if currency is not None:
+                self._total(currency, balance=balance)
+
+    def _total(self, currency: str, **amounts: int) -> None:
+        total = self.imported.totals.setdefault(currency, dict.fromkeys(amounts, 0))
+        for name, amount in amounts.items():
+            total[name] += amount
 
     def _tell(self, act: Act, written: writing.Written) -> None:
         for key, kind, body in written.told:
@@ -270,7 +334,7 @@ class BillImport:
         """Do everything but the writing."""
         self._stage_file()
         everything = self._parameters | checking.ALL
-        for parent in ("customer", "account"):
+        for parent in self.kind.parents:
             known = rows(
                 f"""
                 SELECT count(*) FILTER (WHERE stored.id IS NULL) FROM staged_{parent} AS staged
@@ -280,10 +344,18 @@ class BillImport:
             )
             columns = self._parent_columns(parent)
             changed = writing.change_parents(parent, columns, everything, events=False, dry=True)
-            setattr(self.imported, f"{parent}s_created", known[0][0])
-            setattr(self.imported, f"{parent}s_updated", changed.updated)
-        self._tally(everything)
+            self._count(parent, writing.Written(created=known[0][0], updated=changed.updated), everything)
+        if self.kind is BILLS:
+            self._tally(everything)
+        elif self.kind is PAYMENTS:
+            for taken in self._rehearsed_payments():
+                self._receive(taken)
         self._leave_errors()
+
+    def _rehearsed_payments(self) -> Iterator[paying.Taken]:
+        act = Act(self.biller, self.actor)
+        act.announce()
+        return paying.rehearse(act, self._parameters | checking.ALL, _FEW)
 
     def _finish(self, act: Act) -> None:
         """Leave the file of refused rows and the event, and clear the stage."""
@@ -299,8 +371,9 @@ class BillImport:
         self.imported.rejected = self._rejected
         if not self.imported.rejected:
             return
+        self.first_refused = [*islice(refused.refused_lines(self.kind), _NAMED)]
         try:
-            refused.write(self.errors, self.sheet, refused.refused_lines())
+            refused.write(self.errors, self.sheet, refused.refused_lines(self.kind))
         except OSError as error:
             self.errors_lost = True
             self.imported.warnings.append(f"The refused rows could not be written to {self.errors}: {error.strerror}.")

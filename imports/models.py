@@ -8,6 +8,9 @@ from billers.models import Biller
 from billers.tenancy import Tenanted, TenantQuerySet
 from core.ids import PrefixedIdField, decode
 
+HOLDS = ("customers", "accounts", "bills", "payments")
+"""What a file may hold a row each of."""
+
 
 class Phase(models.TextChoices):
     """Where an import is. A run that was cut off goes on from its phase and cursor."""
@@ -16,6 +19,7 @@ class Phase(models.TextChoices):
     CUSTOMERS = "customers"
     ACCOUNTS = "accounts"
     BILLS = "bills"
+    PAYMENTS = "payments"
     COMPLETED = "completed"
     REFUSED = "refused"
 
@@ -43,6 +47,7 @@ class Import(Tenanted):
     """One file being imported, once; its counts are what the report says."""
 
     id = PrefixedIdField("imp", primary_key=True)
+    kind = models.CharField(max_length=9, choices=[(name, name) for name in HOLDS], default="bills")
     file_name = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64, help_text="Of the file's bytes and the options that matter.")
     options = models.JSONField(default=dict)
@@ -57,7 +62,7 @@ class Import(Tenanted):
     customers_updated = models.BigIntegerField(default=0)
     accounts_created = models.BigIntegerField(default=0)
     accounts_updated = models.BigIntegerField(default=0)
-    totals = models.JSONField(default=dict, help_text="By currency: amount_due and amount_paid of all accepted rows.")
+    totals = models.JSONField(default=dict, help_text="By currency, what the amounts of all accepted rows come to.")
     warnings = models.JSONField(default=list)
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
@@ -76,6 +81,11 @@ class Import(Tenanted):
                 condition=models.Q(phase__in=Phase.values),
                 name="import_phase_known",
                 violation_error_message="Unknown phase of an import.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=HOLDS),
+                name="import_kind_known",
+                violation_error_message="Unknown kind of an import.",
             ),
         ]
         indexes = [models.Index(fields=["biller", "created_at", "id"], name="import_newest")]

@@ -1,10 +1,12 @@
 """The file of refused rows: as they came, with the line they came from and what is wrong with each."""
 
 import csv
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from imports.kinds import Kind
 from imports.reading import OWN_COLUMNS, Sheet
 from imports.staging import rows
 
@@ -14,18 +16,18 @@ Refused = tuple[int, str]
 """A line and what is wrong with it."""
 
 
-def refused_lines() -> Iterator[Refused]:
+def refused_lines(kind: Kind) -> Iterator[Refused]:
     """Yield the refused lines of the stage in the order of the file."""
     last = 0
     while found := rows(
         """
-        SELECT line, string_agg(CASE field WHEN '' THEN '' ELSE field || ': ' END || detail || ' (' || code || ')', ' '
-            ORDER BY field, code)
+        SELECT line, jsonb_agg(jsonb_build_array(field, detail, code) ORDER BY field, code)
         FROM staged_fault WHERE line > %(last)s GROUP BY line ORDER BY line LIMIT %(limit)s
         """,
         {"last": last, "limit": _BATCH},
     ):
-        yield from found
+        for line, faults in found:
+            yield line, " ".join(_told(kind.field(column), *fault) for column, *fault in json.loads(faults))
         last = found[-1][0]
 
 
@@ -45,6 +47,10 @@ def write(path: Path, sheet: Sheet, refused: Iterator[Refused]) -> None:
             out.writerow([*_without(kept, own), line, _spelt(faults, sheet.encoding), *beyond])
             line, faults = next(refused, (0, ""))
     unfinished.replace(path)
+
+
+def _told(field: str, detail: str, code: str) -> str:
+    return f"{field}: {detail} ({code})" if field else f"{detail} ({code})"
 
 
 def _without(cells: list[str], own: list[int]) -> list[str]:

@@ -1,7 +1,7 @@
 """What each parent becomes over the whole file: field by field, the last accepted line that says something wins."""
 # ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +40,12 @@ class _Told:
         return f"LEFT JOIN staged_line AS of_{self.alias} ON of_{self.alias}.line = named.{self.alias}_line"
 
 
-def settle(columns: set[str], metadata: dict[str, list[str]], parameters: dict[str, Any]) -> list[str]:
+def settle(
+    parents: Sequence[str], columns: set[str], metadata: dict[str, list[str]], parameters: dict[str, Any]
+) -> list[str]:
     """Fill the stage's tables of parents; return the warnings about fields that differ between lines."""
     warnings = []
-    for parent in TABLES:
+    for parent in parents:
         if f"{parent}_external_reference" in columns:
             keys = metadata.get(f"{parent}_metadata", [])
             told = [*_told(parent, columns, keys)]

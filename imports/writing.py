@@ -26,6 +26,9 @@ class Written:
     updated: int = 0
     told: list[tuple[Any, str, dict[str, Any]]] = field(default_factory=list)
 
+    def __add__(self, other: "Written") -> "Written":
+        return Written(self.created + other.created, self.updated + other.updated, self.told + other.told)
+
 
 def adopt(parent: str, chunk: dict[str, Any]) -> None:
     """Take the ids of parents that somebody else has created since the file was read."""
@@ -150,6 +153,21 @@ def tally(chunk: dict[str, Any], beside: str = IF_STORED) -> list[tuple[str, int
             sum(COALESCE(line.amount_due, bill.amount_due))::bigint,
             sum(COALESCE(line.amount_paid, bill.amount_paid, 0))::bigint
         FROM accepted_line AS line {beside} WHERE {_IN_CHUNK} GROUP BY 1
+        """,
+        chunk,
+    )
+
+
+def tally_parents(parent: str, columns: list[str], chunk: dict[str, Any]) -> list[tuple[str | None, int, int]]:
+    """Return the currency of a chunk's staged parents, with how many and what their balances come to."""
+    told = {name: f"staged.{name}" if name in columns else "NULL" for name in ("currency", "balance")}
+    return rows(
+        f"""
+        SELECT COALESCE({told["currency"]}, stored.currency), count(*),
+            sum(COALESCE({told["balance"]}, stored.balance, 0))::bigint
+        FROM staged_{parent} AS staged
+        LEFT JOIN {stored(TABLES[parent], "stored", "external_reference = staged.external_reference")} ON true
+        WHERE staged.position BETWEEN %(first)s AND %(last)s GROUP BY 1
         """,
         chunk,
     )

@@ -18,7 +18,7 @@ from bills.models import Bill
 from customers.models import Customer
 from events.models import Event
 from imports import importing
-from imports.importing import BillImport
+from imports.importing import FileImport
 from imports.models import Import, Phase
 from ledger.models import Entry
 
@@ -30,7 +30,7 @@ def interrupted(monkeypatch):
     """Do something of one's own between two steps of the next import: before the first that is in this phase."""
 
     def interrupt(phase, deed, *, once=True):
-        chunk = BillImport._chunk
+        chunk = FileImport._chunk
         done = []
 
         def interrupting(self, size):
@@ -39,7 +39,7 @@ def interrupted(monkeypatch):
                 deed()
             return chunk(self, size)
 
-        monkeypatch.setattr(BillImport, "_chunk", interrupting)
+        monkeypatch.setattr(FileImport, "_chunk", interrupting)
 
     return interrupt
 
