@@ -4,6 +4,7 @@ import pytest
 from sheets import sheet
 
 from accounts.models import Account
+from billers.acts import perform
 from customers.models import Customer
 from events.models import Event
 from imports.models import Import
@@ -189,3 +190,10 @@ def test_events_are_told_when_asked_for(customers):
     told = Event.objects.exclude(type="import.completed").order_by("pk")
     assert [*told.values_list("type", flat=True)] == ["customer.created", "customer.updated"]
     assert told[1].body["balance"] == 500
+
+
+def test_an_amount_is_not_read_by_the_currency_of_another_billers_record(customers, other):
+    told = {"external_reference": "C1", "currency": "JPY", "balance": 20}
+    perform(other, "api:test", lambda act: Customer.objects.enrol(act, **told))
+    run = customers(customer(balance="20"), options=["--amounts", "major"])
+    assert (run.code, run.codes()) == (2, {2: ["currency_needed"]})
