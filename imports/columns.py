@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from imports import cells
+from imports import cells, headers
+from imports.amounts import PLAIN, Amounts
 from imports.cells import NULL, Fault, Remembered, escaped
 from imports.reading import OWN_COLUMNS, Record
 
@@ -39,6 +40,9 @@ DATES = ("bill_date", "due_date")
 FIELDS = (*READERS, *LEAST, *DATES)
 _METADATA_OF = (METADATA, *(f"{parent}_{METADATA}" for parent in PARENTS))
 _METADATA_KEY_LENGTH = 40
+REFERENCE = "external_reference"
+AS_NUMBERS = ("refuse", "whole", "text")
+"""What is done with a reference that a spreadsheet took for a number: 1930571429.0 is refused, read whole, or kept."""
 
 
 class BadOption(Exception):  # noqa: N818 said of the command line, with a sentence
@@ -57,6 +61,11 @@ class Options:
     date_format: str = "%Y-%m-%d"
     abort: bool = False
     events: bool = False
+    amounts: Amounts = PLAIN
+    excel_numbers: str = "refuse"
+    pad: tuple[tuple[str, int], ...] = ()
+    delimiter: str | None = None
+    sheet: str | None = None
 
     def __str__(self) -> str:
         return json.dumps(self.facts, sort_keys=True)
@@ -64,7 +73,8 @@ class Options:
     @property
     def facts(self) -> dict[str, Any]:
         """The options that differ from what is usual."""
-        return {name: value for name, value in vars(self).items() if value != getattr(Options, name, None)}
+        facts = {name: value for name, value in vars(self).items() if value != getattr(Options, name, None)}
+        return facts | ({"amounts": vars(self.amounts)} if "amounts" in facts else {})
 
 
 @dataclass
@@ -94,6 +104,10 @@ class Layout:
             if is_field(name) and name not in self.sources:
                 self.sources[name] = self._column(name)
                 used.add(name)
+        spelled = self._spelled([name for name in self.header if name not in used])
+        for name, column in spelled.items():
+            self.sources[name] = self._column(column)
+            used.add(column)
         unknown = [name or "(unnamed)" for name in self.header if name not in used and name not in OWN_COLUMNS]
         if unknown and not self.options.ignore_unknown:
             raise BadOption(
@@ -101,9 +115,17 @@ class Layout:
             )
         if "external_reference" not in self.sources:
             raise BadOption("No column gives external_reference: say which does with --map external_reference=COLUMN.")
+        self._judge_options()
+        self.matched = _matched(self.sources, {**spelled, **named}, unknown)
+        self._mend()
+
+    def _judge_options(self) -> None:
         for option, name in (("currency", "currency"), ("due_days", "due_date")):
             if getattr(self.options, option) is not None and name in self.sources:
                 raise BadOption(f"--{option.replace('_', '-')} is for files without a {name}; this one has it.")
+
+    matched = ""
+    """Which column gives which field, where that is not plain from their names."""
 
     @property
     def columns(self) -> list[str]:
@@ -160,9 +182,14 @@ class Layout:
 
     def _reader(self, name: str) -> cells.Reader[Any]:
         if name in LEAST:
-            return cells.major(LEAST[name]) if self.options.in_major else cells.minor(LEAST[name])
+            if not self.options.in_major:
+                return cells.minor(LEAST[name])
+            plain = cells.major(LEAST[name])
+            return plain if self.options.amounts == PLAIN else self.options.amounts.spelt(plain)
         if name in DATES:
             return cells.day(self.options.date_format)
+        if is_reference(name) and self.options.excel_numbers == "text":
+            return cells.any_reference
         return READERS[name] if METADATA not in name else cells.text(500, "invalid_metadata_value")
 
     def _currencies(self, name: str, raw: dict[str, Column]) -> Column:
@@ -174,6 +201,7 @@ class Layout:
         wanting = {
             ref for ref, code, amount in zip(references, column, raw[name], strict=True) if ref and amount and not code
         }
+        wanting = {ref for ref in wanting if "\0" not in ref}
         if not wanting:
             return column
         stored = self.stored_currencies(prefix.rstrip("_") or "bill", wanting)
@@ -202,23 +230,24 @@ class Layout:
         fine = zip(*(staged[one] for one in names), strict=True)
         gathered = []
         for row, kept in zip(texts, fine, strict=True):
-            found = {key: cell for key, cell, value in zip(keys, row, kept, strict=True) if value != NULL}
+            found = {key: cells.plain(cell) for key, cell, value in zip(keys, row, kept, strict=True) if value != NULL}
             gathered.append(escaped(json.dumps(found)) if found else NULL)
         return gathered
 
     def _source(self, name: str, source: str, used: set[str]) -> Callable[[list[Column]], Column]:
-        if source in self.header:
-            used.add(source)
-            return self._column(source)
+        if (column := self._named(source)) is not None:
+            used.add(column)
+            return self._column(column)
         try:
             parts = [*string.Formatter().parse(source)]
         except ValueError as error:
             raise BadOption(f"--map {name}={source}: {error}.") from error
         places = [place for _, place, _, _ in parts if place is not None]
-        if strange := [place for place in places or [source] if place not in self.header]:
+        if strange := [place for place in places or [source] if self._named(place) is None]:
             raise BadOption(f"--map {name}={source}: the file has no column {_listed(strange)}.")
-        used.update(places)
-        columns = [self._column(place) for place in places]
+        found = [column for place in places if (column := self._named(place)) is not None]
+        used.update(found)
+        columns = [self._part(name, column) for column in found]
         pattern = "".join(
             literal.replace("{", "{{").replace("}", "}}") + ("{}" if place is not None else "")
             for literal, place, _, _ in parts
@@ -230,6 +259,39 @@ class Layout:
             return [pattern.format(*row) if all(row) else "" for row in found]
 
         return filled
+
+    def _named(self, source: str) -> str | None:
+        try:
+            return headers.named(source, self.header)
+        except headers.Ambiguous as ambiguous:
+            raise BadOption(str(ambiguous)) from ambiguous
+
+    def _spelled(self, names: list[str]) -> dict[str, str]:
+        """Return the columns, of those that nothing names yet, by the fields that they spell in another way."""
+        free = [name for name in FIELDS if name not in self.sources]
+        try:
+            found = headers.lenient([name for name in names if name not in OWN_COLUMNS], free, _METADATA_OF)
+        except headers.Ambiguous as ambiguous:
+            raise BadOption(str(ambiguous)) from ambiguous
+        return {name: column for name, column in found.items() if is_field(name) and name not in self.sources}
+
+    def _mend(self) -> None:
+        """Undo what the options say that a spreadsheet did, before anything else looks at a cell."""
+        pads = dict(self.options.pad)
+        if strange := [name for name in pads if not is_reference(name) or name not in self.sources]:
+            raise BadOption(f"--pad: {_listed(strange)} is no reference that the file gives.")
+        for name in self.sources:
+            number = is_reference(name) or (name in LEAST and not self.options.in_major)
+            if number and self.options.excel_numbers == "whole":
+                self.sources[name] = _each(cells.whole, self.sources[name])
+            if name in pads:
+                self.sources[name] = _each(cells.padded(pads[name]), self.sources[name])
+
+    def _part(self, name: str, column: str) -> Callable[[list[Column]], Column]:
+        """Return the cells of a column that are a part of a field; a damaged one is one of a reference too."""
+        if not is_reference(name) or self.options.excel_numbers == "text":
+            return self._column(column)
+        return _each(cells.whole if self.options.excel_numbers == "whole" else cells.undamaged, self._column(column))
 
     def _column(self, name: str) -> Callable[[list[Column]], Column]:
         if self.header.count(name) > 1:
@@ -243,6 +305,22 @@ def is_field(name: str) -> bool:
     if name in FIELDS:
         return True
     return any(name.startswith(start) and 0 < len(name) - len(start) <= _METADATA_KEY_LENGTH for start in _METADATA_OF)
+
+
+def is_reference(name: str) -> bool:
+    """Tell whether a field is an external reference, of the record or of a parent."""
+    return name == REFERENCE or name.endswith(f"_{REFERENCE}")
+
+
+def _each(mend: Callable[[str], str], source: Callable[[list[Column]], Column]) -> Callable[[list[Column]], Column]:
+    return lambda table: [*map(mend, source(table))]
+
+
+def _matched(sources: Iterable[str], otherwise: dict[str, str], ignored: list[str]) -> str:
+    if not otherwise and not ignored:
+        return ""
+    told = [f"{name} ← “{otherwise[name]}”" if name in otherwise else name for name in sources]
+    return f"Columns: {', '.join(told)}." + (f" Ignored: {_listed(ignored)}." if ignored else "")
 
 
 def _told(faults: list[tuple[str, Fault]]) -> str:
