@@ -119,7 +119,7 @@ def zip_of(file: BinaryIO) -> zipfile.ZipFile:
         if count > MOST_ENTRIES or length > _LONGEST_DIRECTORY:
             raise Unreadable(f"The archive holds more than {MOST_ENTRIES:,} files.")
         return zipfile.ZipFile(file)
-    except _FAILURES as error:
+    except (*_FAILURES, OSError) as error:  # that of a place that is not in the file
         raise Unreadable(DAMAGED) from error
 
 
@@ -137,7 +137,7 @@ def opened(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[BinaryI
     _judge(entry.file_size, entry.compress_size)
     try:
         within = archive.open(entry)
-    except _FAILURES as error:
+    except (*_FAILURES, OSError) as error:
         raise Unreadable(DAMAGED) from error
     with within:
         yield _bounded(cast("BinaryIO", within), lambda: entry.compress_size)
@@ -149,7 +149,8 @@ def _bounded(within: BinaryIO, packed: Callable[[], int]) -> BinaryIO:
 
 def _only(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     """Return the one file of a zip; what macOS packs beside each is none."""
-    files = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
+    named = {one.filename: one for one in archive.infolist()}
+    files = [one for name, one in named.items() if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(files) == 1:
         return files[0]
     if not files:

@@ -30,7 +30,6 @@ _LONGEST = 1 << 22  # bytes of XML without the end of a row or of a text
 _LARGEST_PART = 1 << 25  # of those that hold no cells
 _DEEPEST = 32
 _DIGITS = 15
-_TEXTS = "xl/sharedStrings.xml"
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _BUILT_IN_DATES = {*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)}
 # What a format shows as it stands: quoted, escaped, padded, or in brackets, a colour for one; but [h] is elapsed time.
@@ -61,6 +60,7 @@ class Workbook:
         self.archive = archive
         self.spelling = spelling
         self.epoch_1904 = False
+        self.parts: dict[str, str] = {}
         self.sheets = dict(self._sheets())
         if not self.sheets:
             raise Unreadable("The workbook has no sheet of cells.")
@@ -109,8 +109,8 @@ class Workbook:
     def texts(self) -> "Texts":
         """The texts that cells name by their number."""
         texts = Texts()
-        if _TEXTS in self.archive.namelist():
-            with archives.opened(self.archive, self._entry(_TEXTS)) as part:
+        if "sharedStrings" in self.parts:
+            with archives.opened(self.archive, self._entry(self.parts["sharedStrings"])) as part:
                 texts.read(part)
         return texts
 
@@ -119,7 +119,7 @@ class Workbook:
         """What each style makes of a number: a day (-1), as many digits at least, or nothing (0)."""
         formats: dict[str, str] = {}
         kinds: list[int] = []
-        for path, told in self._elements("xl/styles.xml", "numFmts/numFmt", "cellXfs/xf"):
+        for path, told in self._elements(self.parts.get("styles", ""), "numFmts/numFmt", "cellXfs/xf"):
             if path == "numFmts/numFmt":
                 formats[told.get("numFmtId", "")] = told.get("formatCode", "")
             else:
@@ -130,18 +130,17 @@ class Workbook:
     def _sheets(self) -> Iterator[tuple[str, str]]:
         if "xl/workbook.xml" not in self.archive.namelist():
             raise Unreadable("The file is no .xlsx workbook: save it as one, or as CSV.")
-        targets = {
-            told.get("Id"): told.get("Target", "")
-            for _, told in self._elements("xl/_rels/workbook.xml.rels", "Relationships/Relationship")
-            if told.get("Type", "").endswith("/worksheet")
-        }
+        for _, told in self._elements("xl/_rels/workbook.xml.rels", "Relationships/Relationship"):
+            kind, target = told.get("Type", "").rpartition("/")[2], told.get("Target", "")
+            part = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+            # Of the others there is one of each kind.
+            self.parts[told.get("Id", "") if kind == "worksheet" else kind] = part
         for path, told in self._elements("xl/workbook.xml", "workbook/workbookPr", "sheets/sheet"):
             if path == "workbook/workbookPr":
                 self.epoch_1904 = told.get("date1904") in {"1", "true"}
             key = next((value for name, value in told.items() if name.endswith(":id")), None)
-            if key in targets:
-                target = targets[key]
-                yield told.get("name", ""), target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+            if key in self.parts:
+                yield told.get("name", ""), self.parts[key]
 
     def _elements(self, part_name: str, *wanted: str) -> list[tuple[str, dict[str, str]]]:
         """Return the elements of a small part that are called so under such a parent, with their attributes."""
