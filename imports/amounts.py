@@ -109,7 +109,9 @@ class Amounts:
     @property
     def _unread(self) -> Fault:
         shown = f"1{MARKS[self.thousands][0] if self.thousands else ''}234{self.decimal}50"
-        signs = "with the sign of its currency or without" if self.signs else "and no sign (else say --currency-signs)"
+        signs = (
+            "with the sign of its currency or none" if self.signs else "without a sign, unless --currency-signs is said"
+        )
         return Fault("invalid_type", f"Give an amount such as {shown}, {signs}.")
 
 
