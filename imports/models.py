@@ -112,7 +112,12 @@ class Import(Tenanted):
 
 
 class ProfileQuerySet(TenantQuerySet):
-    """Verb: keep."""
+    """Word: named. Verb: keep."""
+
+    def named(self, biller: Biller, name: str) -> "Profile | None":
+        """Return a biller's profile of this name, if there is one."""
+        found: Profile | None = self.for_biller(biller).filter(name=name).first()
+        return found
 
     def keep(self, act: Act, name: str, options: dict[str, Any]) -> None:
         """Remember options other than the usual under a name, in place of what it stood for before."""

@@ -125,7 +125,7 @@ class Command(BaseCommand):
             if options[option] is not None and not is_profile_name(options[option]):
                 raise BadOption(f"--{option.replace('_', '-')} {options[option]}: {PROFILE_NAMES}")
         if options["profile"] is not None:
-            profile = Profile.objects.for_biller(owner).filter(name=options["profile"]).first()
+            profile = Profile.objects.named(owner, options["profile"])
             if profile is None:
                 raise BadOption(f"--profile {options['profile']}: {owner} has none of this name.")
             told = profiles.combined(profile.options, told)
