@@ -57,17 +57,16 @@ def combined(remembered: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str
     return both
 
 
-def delimiter_of(told: Mapping[str, Any]) -> str | None:
+def delimiter_of(named: str | None) -> str | None:
     """Return the delimiter that is asked for.
 
     Raises:
         BadOption: it can be none.
     """
-    named = told["delimiter"]
-    found = _DELIMITERS.get(named, named)
+    found = named and _DELIMITERS.get(named, named)
     if found is not None and (len(found) != 1 or found.isalnum() or found in '"\r\n\0\ufeff'):
         raise BadOption(f"--delimiter {named}: give one character that is no letter, digit or quote; or tab.")
-    return str(found) if found else None
+    return found
 
 
 def spelling_of(told: Mapping[str, Any]) -> Spelling:
@@ -97,7 +96,7 @@ def understood(told: Mapping[str, Any], **run: Any) -> Options:
         amounts=_amounts(told),
         excel_numbers=told["excel_numbers"],
         pad=tuple((name, int(width)) for name, width in pad),
-        delimiter=delimiter_of(told),
+        delimiter=delimiter_of(told["delimiter"]),
         sheet=told["sheet"],
         **run,
     )

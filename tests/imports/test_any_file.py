@@ -1,16 +1,19 @@
 """What people and spreadsheets do to a file is read by an option that says so, or refused with the reason."""
 
+import gzip
 import io
+import time
 from datetime import date
 
 import pytest
 from django.core.management import call_command
 from sheets import row, sheet
-from workbooks import Raw, workbook
+from workbooks import Raw, workbook, zipped
 
 from bills.models import Bill
 from customers.models import Customer
 from imports.models import Import
+from imports.showing import Rate, Shown
 
 MAJOR = ("--amounts", "major")
 COMMA = (*MAJOR, "--decimal", ",", "--thousands", ".")
@@ -385,6 +388,36 @@ def test_the_columns_of_a_mended_file_are_passed_over_as_they_are_called(bring):
 def test_a_reference_with_a_nul_is_refused_where_its_stored_currency_is_asked_for(bring):
     run = bring(sheet(row("B\0", currency=None, amount_due="1.00")), *MAJOR)
     assert (run.code, run.rejected) == (2, 1)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda content: zipped({"May.csv": content})], ids=["gz", "zip"])
+def test_the_refused_rows_of_an_archive_are_in_its_own_encoding_and_import_once_mended(bring, tmp_path, pack):
+    text = sheet(row(description="café"), row("B2", amount_due="x", description="naïve")).replace(",", ";")
+    options = ("--encoding", "latin-1")
+    run = bring(pack(text.encode("latin-1")), *options, name="bills")
+    assert (run.code, run.created) == (1, 1)
+    refused = (tmp_path / "bills.errors.csv").read_bytes()
+    assert refused.startswith(b"external_reference;currency;")
+    assert "naïve".encode("latin-1") in refused
+    mended = refused.replace(b";x;", b";5;")
+    assert bring(pack(mended), *options, name="mended").created == 1
+    assert {*Bill.objects.values_list("description", flat=True)} == {"café", "naïve"}
+
+
+def test_a_terminal_sees_a_bar_with_the_rate():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    with Shown(Terminal()) as shown:
+        for done in (0, 5_000_000, 10_000_000):
+            shown.progress("Reading", done, 10_000_000)
+            shown.progress("Writing", done // 1000, 10_000)
+            time.sleep(0.01)
+        reading, writing = (str(Rate().render(task)) for task in shown.bar.tasks)
+    assert reading.endswith(" MB/s")
+    assert writing.endswith("/s")
+    assert "B" not in writing
 
 
 def test_plain_lines_tell_how_far_it_has_come(biller, tmp_path):
