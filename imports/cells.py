@@ -24,6 +24,15 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d
 _EMAIL_LENGTH = 254
 OLDEST_FIRST = "oldest_first"
 _MOST_ALLOCATIONS = 100
+# What a spreadsheet makes of a long number that it takes for one, of a formula that fails, of a day shown as a time.
+_WHOLE = re.compile(r"(-?[0-9]+)\.0+\Z")
+_SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]+)?E\+[0-9]{2,3}\Z")
+_ERRORS = frozenset({"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"})
+_SUSPECT = frozenset("0123456789-#")
+_TIME = re.compile(r"[0-9]{1,3}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]+)?(?: ?[AaPp][Mm])?\Z")
+_SERIAL = re.compile(r"[0-9]{5}(?:\.[0-9]+)?\Z")
+_SLASHED = re.compile(r"[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{2,4}\Z")
+_MARK = re.compile("\0(date|time|boolean|error|digits|formula)\0")
 _DIGITS = 30
 _REMEMBERED = 20_000
 
@@ -46,6 +55,24 @@ NO_ALLOCATIONS = Fault(
 NO_CURRENCY = Fault("currency_needed", "Without a currency an amount in major units cannot be read.")
 NO_MINOR = Fault("invalid_type", "Give a whole number of minor units: ZAR 20.00 is 2000.")
 NO_MAJOR = Fault("invalid_type", "Give an amount such as 20 or 20.00.")
+AS_TEXT = "Format the column as text and fill it in again."
+_ERROR = Fault("spreadsheet_error", "The cell holds the error of a formula, no value.")
+_MARKED = {
+    "date": Fault(
+        "spreadsheet_date", f"The workbook holds a date here, which it may have made of something else. {AS_TEXT}"
+    ),
+    "time": Fault("spreadsheet_date", "The workbook holds a time of day here, without its day."),
+    "boolean": Fault("spreadsheet_boolean", f"The workbook holds TRUE or FALSE here, and no text. {AS_TEXT}"),
+    "error": _ERROR,
+    "digits": Fault(
+        "spreadsheet_number", f"A spreadsheet keeps 15 digits of a number: those beyond are lost. {AS_TEXT}"
+    ),
+    "formula": Fault(
+        "spreadsheet_formula",
+        "The cell holds a formula without its result: save the workbook once with a spreadsheet.",
+    ),
+}
+"""What is said of cells that a workbook holds as something other than text or a number that is all there."""
 
 
 class Remembered(dict[T, "str | Fault"], Generic[T]):
@@ -73,19 +100,83 @@ def escaped(text: str) -> str:
     return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
 
 
-def reference(cell: str) -> str | Fault:
-    """Read an external reference."""
-    plain = cell.isascii() and cell.isprintable() and len(cell) <= REFERENCE_LENGTH and cell.strip(" ") == cell
-    if plain or is_reference(cell):
+def marked(text: str, what: str) -> str:
+    """Return the text of a workbook's cell with a mark of what it is there; no reader takes that for text."""
+    return f"{text}\0{what}\0"
+
+
+def plain(cell: str) -> str:
+    """Return a cell as it is shown, without a mark."""
+    return _MARK.sub("", cell) if "\0" in cell else cell
+
+
+def _said(cell: str, usual: Fault) -> Fault:
+    """Return what the mark of a cell says, or else what is usually said."""
+    found = _MARK.search(cell)
+    return _MARKED[found[1]] if found else usual
+
+
+def whole(cell: str) -> str:
+    """Return a whole number that a spreadsheet gave decimals without them."""
+    found = _WHOLE.match(cell)
+    return found[1] if found else cell
+
+
+def padded(width: int) -> Callable[[str], str]:
+    """Return what gives a number the zeros back that it had before it, up to a width."""
+    return lambda cell: cell.zfill(width) if cell.isascii() and cell.isdigit() else cell
+
+
+def undamaged(cell: str) -> str:
+    """Return a part of a reference, marked where a spreadsheet has rewritten it."""
+    return marked(cell, "digits") if _WHOLE.match(cell) or _SCIENTIFIC.match(cell) else cell
+
+
+def unspoilt(read: Reader[str]) -> Reader[str]:
+    """Return the reader of a reference that refuses what a spreadsheet has rewritten."""
+
+    def refusing(cell: str) -> str | Fault:
+        # Any other beginning tells at once that it is none.
+        if cell[:1] in _SUSPECT and (".0" in cell or "E+" in cell or cell in _ERRORS) and (fault := _damage(cell)):
+            return fault
+        return read(cell)
+
+    return refusing
+
+
+def any_reference(cell: str) -> str | Fault:
+    """Read an external reference, whatever it looks like."""
+    printable = cell.isascii() and cell.isprintable() and len(cell) <= REFERENCE_LENGTH and cell.strip(" ") == cell
+    if printable or is_reference(cell):
         return escaped(cell)
-    return Fault("invalid_reference", "Give 1 to 255 printable characters, without a blank at either end.")
+    usual = Fault("invalid_reference", "Give 1 to 255 printable characters, without a blank at either end.")
+    return _said(cell, usual)
 
 
-def payment_reference(cell: str) -> str | Fault:
+def _damage(cell: str) -> Fault | None:
+    if found := _WHOLE.match(cell):
+        return Fault(
+            "spreadsheet_number",
+            f"A spreadsheet has made a number of this. If it was {found[1]}, say --excel-numbers whole; if it is meant,"
+            " --excel-numbers text.",
+        )
+    if _SCIENTIFIC.match(cell):
+        return Fault(
+            "spreadsheet_number",
+            f"A spreadsheet has shortened a long number to this, and its digits are lost. {AS_TEXT} If it is meant,"
+            " say --excel-numbers text.",
+        )
+    return _ERROR if cell in _ERRORS else None
+
+
+def any_payment_reference(cell: str) -> str | Fault:
     """Read the reference of a payment."""
     if is_payment_reference(cell):
         return cell
-    return Fault("invalid_reference", "Give 1 to 64 of A-Z a-z 0-9 . _ -.")
+    return _said(cell, Fault("invalid_reference", "Give 1 to 64 of A-Z a-z 0-9 . _ -."))
+
+
+reference, payment_reference = unspoilt(any_reference), unspoilt(any_payment_reference)
 
 
 def allocations(cell: str) -> str | Fault:
@@ -129,7 +220,8 @@ def text(length: int, code: str = "too_long") -> Reader[str]:
         if len(cell) > length:
             return Fault(code, f"Give at most {length} characters.")
         if "\0" in cell:
-            return Fault("unprintable", "The text holds a NUL character.")
+            said = _said(cell, Fault("unprintable", "The text holds a NUL character."))
+            return read(plain(cell)) if said is _MARKED["date"] else said
         if not cell.isascii() and any("\ud800" <= character <= "\udfff" for character in cell):
             return Fault("undecodable", "The text is not in the file's encoding: name that with --encoding.")
         return escaped(cell)
@@ -158,7 +250,7 @@ def email(cell: str) -> str | Fault:
     try:
         validate_email(cell)
     except ValidationError:
-        return Fault("invalid_email", "Give an e-mail address, such as jo@example.com.")
+        return _said(cell, Fault("invalid_email", "Give an e-mail address, such as jo@example.com."))
     return text(_EMAIL_LENGTH)(cell)
 
 
@@ -166,12 +258,14 @@ def phone(cell: str) -> str | Fault:
     """Read a telephone number."""
     if _E164.match(cell):
         return cell
-    return Fault("invalid_phone", "Give E.164: + and 2 to 15 digits, such as +27821234567.")
+    return _said(cell, Fault("invalid_phone", "Give E.164: + and 2 to 15 digits, such as +27821234567."))
 
 
 def currency(cell: str) -> str | Fault:
     """Read a currency."""
-    return cell if is_currency(cell) else Fault("invalid_currency", "Give an ISO 4217 code in upper case, such as ZAR.")
+    if is_currency(cell):
+        return cell
+    return _said(cell, Fault("invalid_currency", "Give an ISO 4217 code in upper case, such as ZAR."))
 
 
 def _within(amount: int, least: int) -> str | Fault:
@@ -184,7 +278,7 @@ def minor(least: int) -> Reader[str]:
     """Return the reader of whole minor units, from `least` up."""
 
     def read(cell: str) -> str | Fault:
-        return _within(int(cell[:_DIGITS]), least) if _MINOR.match(cell) else NO_MINOR
+        return _within(int(cell[:_DIGITS]), least) if _MINOR.match(cell) else _said(cell, NO_MINOR)
 
     return read
 
@@ -198,7 +292,7 @@ def major(least: int) -> Reader[tuple[str, str]]:
             return NULL
         number, digits = _MAJOR.match(amount), exponents().get(code)
         if number is None:
-            return NO_MAJOR
+            return _said(amount, NO_MAJOR)
         if digits is None:
             return NO_CURRENCY
         fraction = number[2] or ""
@@ -216,6 +310,18 @@ def day(pattern: str) -> Reader[str]:
         try:
             return datetime.strptime(cell, pattern).date().isoformat()  # noqa: DTZ007 a date, not a moment
         except ValueError:
-            return Fault("invalid_date", f"Give a real date in the format {pattern}.")
+            said = _said(cell, Fault("invalid_date", f"Give a real date in the format {pattern}.{_hint(cell)}"))
+            return read(plain(cell)) if said is _MARKED["date"] else said
 
     return read
+
+
+def _hint(cell: str) -> str:
+    """Return what may have become of a date; nothing is made of it, for it could be wrong."""
+    if _TIME.match(cell):
+        return " A spreadsheet showed only the time of this one and left its day out: export the column as dates."
+    if _SERIAL.match(cell):
+        return " This may be a spreadsheet's own count of days: export the column as dates."
+    if _SLASHED.match(cell):
+        return " If the file writes dates so, name its order: --date-format %d/%m/%Y has the day first."
+    return ""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from imports import cells
+from imports import cells, headers
+from imports.amounts import PLAIN, Amounts
 from imports.cells import NULL, Fault, Remembered, escaped
 from imports.kinds import BILLS, METADATA, PARENTS, Kind
 from imports.reading import OWN_COLUMNS, Record
@@ -42,6 +43,9 @@ READERS: dict[str, cells.Reader[str]] = {
 """How each column of the stage is read that is no amount and no date."""
 
 DATES = ("bill_date", "due_date")
+REFERENCE = "external_reference"
+AS_NUMBERS = ("refuse", "whole", "text")
+"""What is done with a reference that a spreadsheet took for a number: 1930571429.0 is refused, read whole, or kept."""
 
 
 class BadOption(Exception):  # noqa: N818 said of the command line, with a sentence
@@ -61,6 +65,11 @@ class Options:
     abort: bool = False
     max_errors: int | None = None
     events: bool = False
+    amounts: Amounts = PLAIN
+    excel_numbers: str = "refuse"
+    pad: tuple[tuple[str, int], ...] = ()
+    delimiter: str | None = None
+    sheet: str | None = None
 
     @property
     def most_refused(self) -> int | None:
@@ -73,7 +82,8 @@ class Options:
     @property
     def facts(self) -> dict[str, Any]:
         """The options that differ from what is usual."""
-        return {name: value for name, value in vars(self).items() if value != getattr(Options, name, None)}
+        facts = {name: value for name, value in vars(self).items() if value != getattr(Options, name, None)}
+        return facts | ({"amounts": vars(self.amounts)} if "amounts" in facts else {})
 
 
 @dataclass
@@ -108,6 +118,10 @@ class Layout:
             if column and column not in self.sources:
                 self.sources[column] = self._column(name)
                 used.add(name)
+        spelled = self._spelled([name for name in self.header if name not in used])
+        for name, column in spelled.items():
+            self.sources[name] = self._column(column)
+            used.add(column)
         unknown = [name or "(unnamed)" for name in self.header if name not in used and name not in OWN_COLUMNS]
         if unknown and not self.options.ignore_unknown:
             raise BadOption(
@@ -116,6 +130,9 @@ class Layout:
         if self.kind.key not in self.sources:
             raise BadOption("No column gives external_reference: say which does with --map external_reference=COLUMN.")
         self._apply_options()
+        matched = {self.kind.field(name): column for name, column in spelled.items()}
+        self.matched = _matched(map(self.kind.field, self.sources), {**matched, **named}, unknown)
+        self._mend()
 
     def _apply_options(self) -> None:
         """Let options stand in for the columns that they are for files without."""
@@ -127,6 +144,9 @@ class Layout:
         if self.options.currency is not None and self.kind is not BILLS:
             code = self.options.currency
             self.sources[currency] = lambda table: [code] * len(table[0])
+
+    matched = ""
+    """Which column gives which field, where that is not plain from their names."""
 
     @property
     def columns(self) -> list[str]:
@@ -184,11 +204,17 @@ class Layout:
 
     def _reader(self, name: str) -> cells.Reader[Any]:
         if name in LEAST:
-            return cells.major(LEAST[name]) if self.options.in_major else cells.minor(LEAST[name])
+            if not self.options.in_major:
+                return cells.minor(LEAST[name])
+            plain = cells.major(LEAST[name])
+            return plain if self.options.amounts == PLAIN else self.options.amounts.spelt(plain)
         if name in DATES:
             return cells.day(self.options.date_format)
+        as_text = self.options.excel_numbers == "text"
         if name == self.kind.key:
-            return self.kind.reference
+            return self.kind.any_reference if as_text else self.kind.reference
+        if is_reference(name) and as_text:
+            return cells.any_reference
         return READERS[name] if METADATA not in name else self.kind.metadata
 
     def _currencies(self, name: str, raw: dict[str, Column]) -> Column:
@@ -200,6 +226,7 @@ class Layout:
         wanting = {
             ref for ref, code, amount in zip(references, column, raw[name], strict=True) if ref and amount and not code
         }
+        wanting = {ref for ref in wanting if "\0" not in ref}
         if not wanting:
             return column
         stored = self.stored_currencies(prefix.rstrip("_") or self.kind.name.rstrip("s"), wanting)
@@ -228,23 +255,24 @@ class Layout:
         fine = zip(*(staged[one] for one in names), strict=True)
         gathered = []
         for row, kept in zip(texts, fine, strict=True):
-            found = {key: cell for key, cell, value in zip(keys, row, kept, strict=True) if value != NULL}
+            found = {key: cells.plain(cell) for key, cell, value in zip(keys, row, kept, strict=True) if value != NULL}
             gathered.append(escaped(json.dumps(found)) if found else NULL)
         return gathered
 
     def _source(self, name: str, source: str, used: set[str]) -> Callable[[list[Column]], Column]:
-        if source in self.header:
-            used.add(source)
-            return self._column(source)
+        if (column := self._named(source)) is not None:
+            used.add(column)
+            return self._column(column)
         try:
             parts = [*string.Formatter().parse(source)]
         except ValueError as error:
             raise BadOption(f"--map {name}={source}: {error}.") from error
         places = [place for _, place, _, _ in parts if place is not None]
-        if strange := [place for place in places or [source] if place not in self.header]:
+        if strange := [place for place in places or [source] if self._named(place) is None]:
             raise BadOption(f"--map {name}={source}: the file has no column {_listed(strange)}.")
-        used.update(places)
-        columns = [self._column(place) for place in places]
+        found = [column for place in places if (column := self._named(place)) is not None]
+        used.update(found)
+        columns = [self._part(name, column) for column in found]
         pattern = "".join(
             literal.replace("{", "{{").replace("}", "}}") + ("{}" if place is not None else "")
             for literal, place, _, _ in parts
@@ -257,11 +285,62 @@ class Layout:
 
         return filled
 
+    def _named(self, source: str) -> str | None:
+        try:
+            return headers.named(source, self.header)
+        except headers.Ambiguous as ambiguous:
+            raise BadOption(str(ambiguous)) from ambiguous
+
+    def _spelled(self, names: list[str]) -> dict[str, str]:
+        """Return the columns, of those that nothing names yet, by what they fill and spell in another way."""
+        free = [name for name in self.kind.fields if self.kind.column(name) not in self.sources]
+        try:
+            found = headers.lenient([name for name in names if name not in OWN_COLUMNS], free, self.kind.metadata_of)
+        except headers.Ambiguous as ambiguous:
+            raise BadOption(str(ambiguous)) from ambiguous
+        filled = {self.kind.column(field): name for field, name in found.items()}
+        return {column: name for column, name in filled.items() if column and column not in self.sources}
+
+    def _mend(self) -> None:
+        """Undo what the options say that a spreadsheet did, before anything else looks at a cell."""
+        pads = {self.kind.column(name): width for name, width in self.options.pad}
+        wanted = [name for name, _ in self.options.pad]
+        if strange := [name for name in wanted if not (is_reference(name) and self.kind.column(name) in self.sources)]:
+            raise BadOption(f"--pad: {_listed(strange)} is no reference that the file gives.")
+        for name in self.sources:
+            number = is_reference(name) or (name in LEAST and not self.options.in_major)
+            if number and self.options.excel_numbers == "whole":
+                self.sources[name] = _each(cells.whole, self.sources[name])
+            if name in pads:
+                self.sources[name] = _each(cells.padded(pads[name]), self.sources[name])
+
+    def _part(self, name: str, column: str) -> Callable[[list[Column]], Column]:
+        """Return the cells of a column that are a part of a field; a damaged one is one of a reference too."""
+        if not is_reference(name) or self.options.excel_numbers == "text":
+            return self._column(column)
+        return _each(cells.whole if self.options.excel_numbers == "whole" else cells.undamaged, self._column(column))
+
     def _column(self, name: str) -> Callable[[list[Column]], Column]:
         if self.header.count(name) > 1:
             raise BadOption(f"The column “{name}” stands in the header more than once.")
         index = self.header.index(name)
         return lambda table: table[index]
+
+
+def is_reference(name: str) -> bool:
+    """Tell whether a field is an external reference, of the record or of a parent."""
+    return name == REFERENCE or name.endswith(f"_{REFERENCE}")
+
+
+def _each(mend: Callable[[str], str], source: Callable[[list[Column]], Column]) -> Callable[[list[Column]], Column]:
+    return lambda table: [*map(mend, source(table))]
+
+
+def _matched(sources: Iterable[str], otherwise: dict[str, str], ignored: list[str]) -> str:
+    if not otherwise and not ignored:
+        return ""
+    told = [f"{name} ← “{otherwise[name]}”" if name in otherwise else name for name in sources]
+    return f"Columns: {', '.join(told)}." + (f" Ignored: {_listed(ignored)}." if ignored else "")
 
 
 def _told(faults: list[tuple[str, Fault]]) -> str:

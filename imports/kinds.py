@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from imports.cells import METADATA_VALUE, Reader, payment_reference, reference, without_card
+from imports.cells import (
+    METADATA_VALUE,
+    Reader,
+    any_payment_reference,
+    any_reference,
+    payment_reference,
+    reference,
+    without_card,
+)
 from imports.models import Phase
 
 METADATA = "metadata."
@@ -33,6 +41,9 @@ class Kind:
     """Which parent a row is, if it is one."""
 
     reference: Reader[str] = reference
+    any_reference: Reader[str] = any_reference
+    """How its own reference is read: so that none is taken which a spreadsheet has rewritten, or whatever it is."""
+
     metadata: Reader[str] = METADATA_VALUE
 
     def __str__(self) -> str:
@@ -57,6 +68,11 @@ class Kind:
     def fields(self) -> tuple[str, ...]:
         """What the file may call its columns, besides those of metadata."""
         return (*self.own, *(f"{parent}_{name}" for parent in self.beside for name in PARENTS[parent]))
+
+    @property
+    def metadata_of(self) -> tuple[str, ...]:
+        """What the columns of metadata begin with, in the words of the file."""
+        return (METADATA, *(f"{start}{METADATA}" for start in self._of_parents))
 
     def column(self, field: str) -> str | None:
         """Return the column of the stage that a field fills, or None when there is no such field."""
@@ -103,6 +119,7 @@ PAYMENTS = Kind(
     ),
     phases=(Phase.PAYMENTS,),
     reference=payment_reference,
+    any_reference=any_payment_reference,
     metadata=without_card(METADATA_VALUE),
 )
 KINDS = {kind.name: kind for kind in (CUSTOMERS, ACCOUNTS, BILLS, PAYMENTS)}

@@ -1,15 +1,20 @@
 """What has been imported, and how far an import that is under way has come."""
 
+import re
 from typing import Any, Self
 
 from django.db import models
 
+from billers.acts import Act
 from billers.models import Biller
 from billers.tenancy import Tenanted, TenantQuerySet
 from core.ids import PrefixedIdField, decode
 
 HOLDS = ("customers", "accounts", "bills", "payments")
 """What a file may hold a row each of."""
+
+PROFILE_NAME = r"^[A-Za-z0-9._-]{1,64}$"
+PROFILE_NAMES = "Name a profile by 1 to 64 letters, digits, dots, underscores and hyphens."
 
 
 class Phase(models.TextChoices):
@@ -114,3 +119,52 @@ class Import(Tenanted):
             "totals": self.totals,
             "warnings": self.warnings,
         }
+
+
+class ProfileQuerySet(TenantQuerySet):
+    """Word: named. Verb: keep."""
+
+    def named(self, biller: Biller, name: str) -> "Profile | None":
+        """Return a biller's profile of this name, if there is one."""
+        found: Profile | None = self.for_biller(biller).filter(name=name).first()
+        return found
+
+    def keep(self, act: Act, name: str, options: dict[str, Any]) -> None:
+        """Remember options other than the usual under a name, in place of what it stood for before."""
+        row = self.model(biller=act.biller, name=name, options=options, updated_at=models.functions.Now())
+        fields = ["options", "updated_at"]
+        self.bulk_create([row], update_conflicts=True, unique_fields=["biller", "name"], update_fields=fields)
+
+
+class Profile(Tenanted):
+    """How a biller's files of one kind are to be understood: the options of an import, under a name."""
+
+    id = PrefixedIdField("prf", primary_key=True)
+    name = models.CharField(max_length=64)
+    options = models.JSONField(default=dict, help_text="By their names, as the command takes them.")
+    created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
+
+    objects = ProfileQuerySet.as_manager()  # type: ignore[misc]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["biller", "name"],
+                name="profile_name_taken",
+                violation_error_message="Another profile has this name.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(name__regex=PROFILE_NAME),
+                name="profile_name_well_formed",
+                violation_error_message=PROFILE_NAMES,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def is_profile_name(text: str) -> bool:
+    """Tell whether a profile may be called so."""
+    return re.fullmatch(PROFILE_NAME[1:-1], text) is not None

@@ -160,7 +160,7 @@ class Columns:
         if record.fault is not None:
             return [str(record.line), NULL, NULL, NULL, NULL, NULL, escaped(record.fault.detail)]
         cell = {field: record.cells[place].strip() for field, place in self.places.items()}
-        kind = cell.get("kind", "").lower()
+        kind = cells.plain(cell.get("kind", "")).replace("\0", "").lower()
         if kind.startswith(_OWN_TOTALS):
             return None
         currency = self.currency or cell["currency"].upper()

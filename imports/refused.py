@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from imports.cells import plain
 from imports.kinds import Kind
-from imports.reading import OWN_COLUMNS, Sheet
+from imports.reading import OWN_COLUMNS, Sheet, WorkbookSheet
 from imports.staging import rows
 
 _BATCH = 5_000
@@ -32,17 +33,20 @@ def refused_lines(kind: Kind) -> Iterator[Refused]:
 
 
 def write(path: Path, sheet: Sheet, refused: Iterator[Refused]) -> None:
-    """Write the refused rows of a sheet, in its own encoding and with its own delimiter; mended, they import again."""
+    """Write the refused rows of a sheet, in its own encoding and with its own delimiter; mended, they import again.
+
+    Those of a workbook become CSV in UTF-8, with the mark that spreadsheets know it by.
+    """
     own = [index for index, name in enumerate(sheet.header) if name in OWN_COLUMNS]
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with unfinished.open("w", encoding=sheet.encoding, errors="surrogateescape", newline="") as file:
         out = csv.writer(file, delimiter=sheet.delimiter)
         out.writerow([*_without(sheet.header, own), *OWN_COLUMNS])
         line, faults = next(refused, (0, ""))
-        for record in sheet.records():
+        for record in sheet.records(whole=True):
             if record.line != line:
                 continue
-            cells = record.cells + [""] * (len(sheet.header) - len(record.cells))
+            cells = _shown(record.cells, sheet) + [""] * (len(sheet.header) - len(record.cells))
             kept, beyond = cells[: len(sheet.header)], cells[len(sheet.header) :]
             out.writerow([*_without(kept, own), line, _spelt(faults, sheet.encoding), *beyond])
             line, faults = next(refused, (0, ""))
@@ -55,6 +59,10 @@ def _told(field: str, detail: str, code: str) -> str:
 
 def _without(cells: list[str], own: list[int]) -> list[str]:
     return [cell for index, cell in enumerate(cells) if index not in own]
+
+
+def _shown(cells: list[str], sheet: Sheet) -> list[str]:
+    return [plain(cell) for cell in cells] if isinstance(sheet, WorkbookSheet) else cells
 
 
 def _spelt(text: str, encoding: str) -> str:

@@ -3,9 +3,22 @@
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 _PLAIN_EVERY = 10
+IN_BYTES = "Reading"
+"""What is counted in bytes; all else is counted in rows."""
+
+
+class Rate(ProgressColumn):
+    """How fast it goes."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if speed is None:
+            return Text("")
+        return Text(f"{speed / 1_000_000:,.1f} MB/s" if task.description == IN_BYTES else f"{speed:,.0f}/s")
 
 
 class Shown:
@@ -17,7 +30,8 @@ class Shown:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
+            Rate(),
+            TimeRemainingColumn(elapsed_when_finished=True),
             console=Console(stderr=True),
         )
         self.tasks: dict[str, TaskID] = {}

@@ -20,7 +20,7 @@ from core.refusals import Conflict, ReferenceTaken, RuleBroken, explain, rules
 from core.rules import AppendOnly, Rule
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint
-from imports.models import Import
+from imports.models import Import, Profile
 from ledger.models import Entry
 from payments.models import PayerReference, Payment, Reference, Reversal
 
@@ -87,6 +87,7 @@ BREAKS = {
     "payment_metadata_at_most_10_keys": (Payment, {"metadata": ELEVEN}),
     "payment_metadata_is_text": (Payment, {"metadata": {"a": 1}}),
     "import_kind_known": (Import, {"kind": "lost"}),
+    "profile_name_well_formed": (Profile, {"name": "two words"}),
     "biller_mode_known": (Biller, {"mode": "both"}),
     "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
     "biller_country_well_formed": (Biller, {"country": "za"}),
@@ -119,6 +120,7 @@ def bill(api, partners):
     assert api.get("/billing/events").status_code == 200
     bill = Bill.objects.get()
     Import.objects.create(biller_id=bill.biller_id, file_name="bills.csv", fingerprint="f")
+    Profile.objects.create(biller_id=bill.biller_id, name="erp")
     check_now()
     return bill
 
@@ -389,6 +391,7 @@ def test_what_there_is_once_is_refused_a_second_time():
     assert copied(Delivery) == "delivery_once"
     assert copied(Reversal) == "payment_reversed"
     assert copied(Import) == "import_under_way"
+    assert copied(Profile) == "profile_name_taken"
     for kind in ("customer", "account", "bill"):
         given = (f"{kind}_id__isnull", False)
         assert copied(PayerReference, given, digits="18") == f"payer_reference_of_{kind}"

@@ -48,6 +48,7 @@ def test_the_tables_of_tenants_are_these():
         "events_webhookendpointhistory",
         "events_webhooksecret",
         "imports_import",
+        "imports_profile",
         "ledger_entry",
         "payments_payerreference",
         "payments_payment",

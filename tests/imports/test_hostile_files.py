@@ -47,7 +47,8 @@ def test_naughty_strings_are_kept_exactly_or_refused(bring, shared):
         for number, text in enumerate(naughty)
     ]
     run = bring(sheet(*rows))
-    accepted = [text for text in naughty if is_reference(text)]
+    numbers = {"1.00", "-1.00", "0.00", "-0.0", "1E+02"}  # as a spreadsheet leaves references behind
+    accepted = [text for text in naughty if is_reference(text) and text not in numbers]
     assert run.read == len(naughty) > 400
     assert run.created == len(accepted) > 300
     kept = {bill.external_reference: bill for bill in Bill.objects.select_related("customer")}

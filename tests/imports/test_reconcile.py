@@ -4,11 +4,12 @@ import csv
 import gzip
 import io
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 
 import pytest
 from django.core.management import CommandError, call_command
+from workbooks import workbook
 
 from billers.models import Enablement, Partner
 from imports.management.commands import reconcile as command
@@ -143,6 +144,30 @@ def test_a_reversal_is_a_line_of_its_own_by_sign_or_by_kind(taken, reconcile):
 def test_headers_delimiters_and_encodings_are_found_out(taken, reconcile, text):
     taken("T-1", 100)
     assert reconcile(text)[0] == 0
+
+
+def test_a_partners_workbook_is_read_too_and_what_it_spoilt_is_unreadable(taken, reconcile, biller):
+    taken("T-1", 500)
+    taken("T-2", 700)
+    theirs = (
+        ["Reference", "Amount", "Currency", "Type", "Date"],
+        ["T-1", 500, "ZAR", "payment", date(2026, 1, 1)],
+        ["T-2", True, "ZAR", "payment", None],
+        ["T-3", 5, "ZAR", True, None],
+    )
+    code, asked = reconcile(workbook(*theirs, more={"Notes": (["x"],)}))
+    assert (code, "--sheet" in asked) == (2, True)
+    code, report = reconcile(
+        workbook(*theirs, more={"Notes": (["x"],)}), "--sheet", "Bills", "--date", str(biller.today())
+    )
+    assert (code, counts(report)) == (1, {"matched": 1, "missing_there": 1, "unreadable": 2})
+    assert reconcile("reference;amount,currency\n")[0] == 2
+    assert reconcile("reference|amount|currency\nT-1|500|ZAR\nT-2|700|ZAR\n", "--delimiter", "|")[0] == 0
+
+
+def test_a_kind_with_a_nul_is_unreadable(taken, reconcile):
+    code, report = reconcile(f"{HEADER},kind\nT,5,ZAR,a\0b\n")
+    assert (code, counts(report)) == (1, {"unreadable": 1})
 
 
 def test_amounts_may_be_in_the_major_unit_and_the_currency_an_option(taken, reconcile):

@@ -15,6 +15,7 @@ from billers.models import Mode, Partner
 from core.money import display, is_currency
 from core.refusals import Refusal
 from imports.columns import BadOption
+from imports.profiles import delimiter_of
 from imports.reading import Sheet, Unreadable
 from imports.reconciling import COLUMNS, DIFFERENCES, MATCHED, Columns, Comparison, reconcile
 from imports.showing import Shown
@@ -53,7 +54,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the file, the partner, the days, and how the file is to be understood."""
         add = parser.add_argument
-        add("file", metavar="FILE", help="CSV with a header line, plain or .gz; - for standard input")
+        add("file", metavar="FILE", help="CSV with a header line, or .xlsx; plain, .gz or .zip; - for standard input")
         add("--partner", required=True, metavar="REF", help="the partner's reference")
         add("--mode", choices=Mode.values, default=Mode.LIVE, help="live (default) or test")
         add("--biller", metavar="REF", help="compare with what it took for this biller alone")
@@ -64,6 +65,8 @@ class Command(BaseCommand):
             help="minor (default): 24000; major: 240.00, with no more decimals than the currency has")  # fmt: skip
         add("--currency", metavar="C", help="the currency of all lines, for a file without that column")
         add("--encoding", metavar="E", help="the file's encoding, unless UTF-8 or, with its mark, UTF-16")
+        add("--delimiter", metavar="D", help="what divides the columns, or tab; for a header that two would divide")
+        add("--sheet", metavar="NAME", help="the sheet of a workbook to read, where several have data")
         add("--output", metavar="FILE", help="write every difference there as CSV")
         add("--json", action="store_true", help="print the report as JSON on standard output, and nothing else there")
 
@@ -73,7 +76,13 @@ class Command(BaseCommand):
         try:
             period, currency = _period(options), _currency(options["currency"])
             taker = _partner(partner, mode)
-            with Sheet.opened(file, sys.stdin.buffer, options["encoding"]) as sheet, Shown(self.stderr) as shown:
+            delimiter = delimiter_of(options["delimiter"])
+            with (
+                Sheet.opened(
+                    file, sys.stdin.buffer, options["encoding"], delimiter=delimiter, sheet=options["sheet"]
+                ) as sheet,
+                Shown(self.stderr) as shown,
+            ):
                 columns = Columns.of(sheet.header, currency, in_major=options["amounts"] == "major")
                 reconcile(taker, sheet, columns, period, self.report, biller=biller, progress=shown.progress)
         except (BadOption, Unreadable, Refusal) as refusal:
