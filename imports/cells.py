@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -35,6 +35,7 @@ _SLASHED = re.compile(r"[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{2,4}\Z")
 _MARK = re.compile("\0(date|time|boolean|error|digits|formula)\0")
 _DIGITS = 30
 _REMEMBERED = 20_000
+_REMEMBERED_LENGTH = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Fault:
     detail: str
 
 
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T", bound=Sized)
 Reader = Callable[[T], "str | Fault"]
 
 NO_ALLOCATIONS = Fault(
@@ -82,17 +83,20 @@ class Remembered(dict[T, "str | Fault"], Generic[T]):
         super().__init__()
         self.read = read
         self.faulty = False
+        self.length = 0
 
     def __missing__(self, cell: T) -> "str | Fault":
         value = self[cell] = self.read(cell) if cell else NULL
+        self.length += len(cell)
         self.faulty = self.faulty or value.__class__ is Fault
         return value
 
     def forget(self) -> None:
         """Start anew once there is much to remember."""
-        if len(self) > _REMEMBERED:
+        if len(self) > _REMEMBERED or self.length > _REMEMBERED_LENGTH:
             self.clear()
             self.faulty = False
+            self.length = 0
 
 
 def escaped(text: str) -> str:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice
 from typing import Any
 
 from django.db import connection, transaction
@@ -19,7 +18,7 @@ from imports import cells
 from imports.cells import NULL, Fault, escaped
 from imports.columns import BadOption
 from imports.reading import Record, Sheet
-from imports.staging import BATCH, rows, run
+from imports.staging import batches, rows, run
 from payments.settlements import Settlement
 
 MATCHED = "matched"
@@ -287,7 +286,7 @@ def _stage(sheet: Sheet, columns: Columns, progress: Progress) -> None:
     size = sheet.size
     records = sheet.records(lambda done: progress("Reading", done, size))
     with connection.cursor() as cursor, cursor.copy("COPY theirs FROM STDIN") as copy:
-        while batch := [*islice(records, BATCH)]:
+        for batch in batches(records):
             copy.write(columns.lines(batch))
     progress("Reading", size, size)
 

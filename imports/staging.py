@@ -5,8 +5,7 @@ Its tables are unlogged: they outlive a killed client, and after a crash of the 
 """
 # ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import connection
@@ -17,6 +16,9 @@ from imports.models import Import
 from imports.reading import Record
 
 BATCH = 5_000
+BATCH_LENGTH = 1 << 22
+"""How many records, or characters of them, are held in memory at once."""
+
 _GROWTH = 4
 _WORK_MEMORY = "64MB"
 
@@ -88,6 +90,19 @@ ALTER TABLE staged_line ADD PRIMARY KEY (line);
 ANALYZE staged_line;
 ANALYZE staged_fault;
 """
+
+
+def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield records in lists that are few enough, and short enough, to be held in memory."""
+    batch, length = [], 0
+    for record in records:
+        batch.append(record)
+        length += sum(map(len, record.cells))
+        if len(batch) == BATCH or length > BATCH_LENGTH:
+            yield batch
+            batch, length = [], 0
+    if batch:
+        yield batch
 
 
 def run(statement: str, parameters: dict[str, Any] | None = None) -> int:
@@ -179,10 +194,9 @@ class Stage:
     def load(self, layout: Layout, records: Iterable[Record], most_faulty: int | None = None) -> int:
         """Copy a file's records in, batch by batch, until too many are faulty; return how many there were."""
         count = 0
-        records = iter(records)
         copying = f"COPY staged_line ({', '.join(layout.columns)}) FROM STDIN"
         with connection.cursor() as cursor:
-            while batch := [*islice(records, BATCH)]:
+            for batch in batches(records):
                 text = layout.lines(batch)
                 with cursor.copy(copying) as copy:
                     copy.write(text)
