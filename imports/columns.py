@@ -116,7 +116,8 @@ class Layout:
         if "external_reference" not in self.sources:
             raise BadOption("No column gives external_reference: say which does with --map external_reference=COLUMN.")
         self._judge_options()
-        self.matched = _matched(self.sources, {**spelled, **named}, unknown)
+        mapped = {name: self._named(source) or source for name, source in named.items()}
+        self.matched = _matched(self.sources, spelled | mapped, unknown)
         self._mend()
 
     def _judge_options(self) -> None:

@@ -166,7 +166,7 @@ class Sheet:
             next(rows)
         width = len(self.header)
         for record in rows:
-            if len(record.cells) == width and record.fault is None:
+            if record.fault is None and len(record.cells) == width:
                 yield record
                 continue
             detail = f"The row has {len(record.cells)} cells, the header {width}."
