@@ -150,8 +150,9 @@ def unspoilt(read: Reader[str]) -> Reader[str]:
 
 def any_reference(cell: str) -> str | Fault:
     """Read an external reference, whatever it looks like."""
-    printable = cell.isascii() and cell.isprintable() and len(cell) <= REFERENCE_LENGTH and cell.strip(" ") == cell
-    if printable or is_reference(cell):
+    if cell.isascii() and cell.isprintable() and len(cell) <= REFERENCE_LENGTH and cell.strip(" ") == cell:
+        return cell if "\\" not in cell else escaped(cell)
+    if is_reference(cell):
         return escaped(cell)
     usual = Fault("invalid_reference", "Give 1 to 255 printable characters, without a blank at either end.")
     return _said(cell, usual)

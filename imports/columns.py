@@ -130,8 +130,9 @@ class Layout:
         if self.kind.key not in self.sources:
             raise BadOption("No column gives external_reference: say which does with --map external_reference=COLUMN.")
         self._apply_options()
-        matched = {self.kind.field(name): column for name, column in spelled.items()}
-        self.matched = _matched(map(self.kind.field, self.sources), {**matched, **named}, unknown)
+        spelled_as = {self.kind.field(name): column for name, column in spelled.items()}
+        mapped = {name: self._named(source) or source for name, source in named.items()}
+        self.matched = _matched(map(self.kind.field, self.sources), spelled_as | mapped, unknown)
         self._mend()
 
     def _apply_options(self) -> None:

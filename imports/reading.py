@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from imports import archives
 from imports.archives import Unreadable
-from imports.cells import Fault
+from imports.cells import Fault, plain
 from imports.workbooks import USUAL, Spelling, Workbook
 
 __all__ = ["DELIMITERS", "OWN_COLUMNS", "Record", "Sheet", "Unreadable", "WorkbookSheet"]
@@ -166,7 +166,7 @@ class Sheet:
             next(rows)
         width = len(self.header)
         for record in rows:
-            if len(record.cells) == width and record.fault is None:
+            if record.fault is None and len(record.cells) == width:
                 yield record
                 continue
             detail = f"The row has {len(record.cells)} cells, the header {width}."
@@ -174,7 +174,7 @@ class Sheet:
 
     def _first_row(self) -> list[str]:
         rows = [record for record in self._rows(lambda _: None, self.rows_above + 1) if record.fault is None]
-        return [name.strip() for name in rows[-1].cells] if len(rows) > self.rows_above else []
+        return [plain(name).strip() for name in rows[-1].cells] if len(rows) > self.rows_above else []
 
     def _judge_header(self) -> None:
         if not any(self.header):

@@ -345,7 +345,7 @@ def test_what_is_mapped_and_what_is_ignored_is_shown_and_an_exact_file_stays_qui
     maps = ("--map", "external_reference=invoice no", "--map", "customer_external_reference={Customer ID}")
     run = bring(text, *maps, "--map", "description={Customer ID} x", "--ignore-unknown", "--dry-run")
     assert (
-        "Columns: external_reference ← “invoice no”, customer_external_reference ← “{Customer ID}”, "
+        "Columns: external_reference ← “InvoiceNo”, customer_external_reference ← “{Customer ID}”, "
         "description ← “{Customer ID} x”, currency, amount_due. Ignored: “Lines”." in run.err
     )
 

@@ -236,13 +236,23 @@ def test_an_archive_holds_a_thousand_files_at_most(read):
         read(zipped({**files, "__MACOSX/one": b""}))
 
 
-def test_a_directory_is_judged_before_it_is_read_wherever_its_size_is_told(read, monkeypatch):
-    monkeypatch.setattr(zipfile, "ZipFile", None)
+def told_directory(count, length, *, in_64_bits=False):
+    """Return a zip that is nothing but what it says of its directory."""
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 46, 4, 0)
-    lying = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 10**6, 10**6, 10**8, 4)
-    place = struct.pack("<4sLQL", b"PK\x06\x07", 0, 4, 1)
-    with pytest.raises(Unreadable, match="holds more than 1,000 files"):
-        read(b"PK\x03\x04" + lying + place + end)
+    if not in_64_bits:
+        return b"PK\x03\x04" + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, length, 4, 0)
+    larger = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, length, 4)
+    return b"PK\x03\x04" + larger + struct.pack("<4sLQL", b"PK\x06\x07", 0, 4, 1) + end
+
+
+@pytest.mark.parametrize("in_64_bits", [False, True])
+def test_a_directory_is_judged_before_it_is_read_wherever_its_size_is_told(in_64_bits, monkeypatch):
+    within = (1_000, 1 << 20)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda file: "opened")
+    assert archives.zip_of(io.BytesIO(told_directory(*within, in_64_bits=in_64_bits))) == "opened"
+    for count, length in ((1_001, 1 << 20), (1_000, (1 << 20) + 1)):
+        with pytest.raises(Unreadable, match="holds more than 1,000 files"):
+            archives.zip_of(io.BytesIO(told_directory(count, length, in_64_bits=in_64_bits)))
 
 
 def test_bytes_gone_wrong_are_never_more_than_a_sentence(read):

@@ -97,6 +97,12 @@ def test_days_count_from_1904_where_the_workbook_says_so(read):
     ]
 
 
+def test_a_header_is_what_it_shows(read):
+    assert read(workbook(["a ", 2024, date(2024, 2, 29), True, None], ["x", 1, 2, 3]))[0] == [
+        *("a", "2024", "2024-02-29", "TRUE"),
+    ]
+
+
 def test_texts_are_shared_and_their_pronunciation_is_none(read):
     texts = "<si><t>first</t></si><si><t/></si><si><r><t>se</t></r><r><t>cond</t></r><rPh><t>x</t></rPh></si>"
     content = workbook(
@@ -215,6 +221,15 @@ def test_what_never_comes_to_its_end_is_refused_before_it_fills_the_memory(read,
         read(content)
     assert tracemalloc.get_traced_memory()[1] < 48 << 20
     tracemalloc.stop()
+
+
+def test_a_small_part_is_as_large_as_any_real_one_and_no_larger(read, monkeypatch):
+    size = 10_000
+    monkeypatch.setattr(workbooks, "_LARGEST_PART", size)
+    content = workbook(HEADER, [styled(1, 2)], parts={"xl/styles.xml": "<styleSheet/>".ljust(size)})
+    assert read(content)[1] == ["2", ""]
+    with pytest.raises(Unreadable, match=r"xl/styles.xml is larger than any real one"):
+        read(workbook(HEADER, [styled(1, 2)], parts={"xl/styles.xml": "<styleSheet/>".ljust(size + 1)}))
 
 
 def test_texts_are_as_many_as_any_real_workbook_has_and_no_more(read, monkeypatch):
