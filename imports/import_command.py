@@ -2,26 +2,24 @@
 
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billers.models import Biller, Mode
-from core.money import display, is_currency
-from imports.cells import day
-from imports.columns import BadOption, Options
+from core.money import display
+from imports.columns import BadOption
 from imports.importing import FileImport
-from imports.kinds import BILLS, Kind
+from imports.kinds import Kind
 from imports.models import Import
+from imports.options import Option, options_of
+from imports.options import understood as options_understood
 from imports.reading import Sheet, Unreadable
 from imports.showing import Shown
 
 _SOME_REFUSED, _NOTHING_WRITTEN = 1, 2
-_MOST_DUE_DAYS = 36_500
 _SPELT = {"amount_due": "due", "amount_paid": "paid", "balance": "on balances", "amount": "received"}
-_SOME_DAY = datetime(2004, 2, 29, tzinfo=UTC)
 
 EPILOG = """
 The columns are our field names: {fields}.
@@ -51,33 +49,20 @@ class ImportCommand(BaseCommand):
         add("file", metavar="FILE", help="CSV with a header line, plain or .gz; - for standard input")
         add("--biller", required=True, metavar="REF", help="the biller's reference")
         add("--mode", choices=Mode.values, default=Mode.LIVE, help="live (default) or test")
-        add("--map", action="append", default=[], metavar="FIELD=SOURCE", dest="mapping",
-            help="SOURCE is a column, or a template such as {CustomerID}-{Country}; may be repeated")  # fmt: skip
-        add("--ignore-unknown", action="store_true", help="ignore every column that is no field (else an error)")
-        add("--amounts", choices=["minor", "major"], default="minor",
-            help="minor (default): 24000; major: 240.00, with no more decimals than the currency has")  # fmt: skip
-        add("--currency", metavar="C", help=f"the currency of all {self.kind}, for a file without that column")
-        if self.kind is BILLS:
-            add("--due-days", type=int, metavar="N",
-                help="due so many days after bill_date, for a file without due_date")  # fmt: skip
-        add("--date-format", default="%Y-%m-%d", metavar="F",
-            help="strptime (default %%Y-%%m-%%d); a time part is dropped, not converted")  # fmt: skip
-        add("--encoding", metavar="E", help="the file's encoding, unless UTF-8 or, with its mark, UTF-16")
-        add("--dry-run", action="store_true", help="everything but the writing")
-        add("--on-error", choices=["skip", "abort"], default="skip",
-            help="skip (default) writes the good rows; abort writes nothing if any row is bad")  # fmt: skip
+        for option in options_of(self.kind):
+            told = option.help.format(kind=self.kind) if "{kind}" in option.help else option.help.replace("%", "%%")
+            add(option.spelt, help=told, dest=option.name, **_as_argument(option))
         add(
             "--errors",
             metavar="FILE",
             help="where refused rows go (default FILE.errors.csv); mended, they import again",
         )
-        add("--events", action="store_true", help="emit an event per row too, not import.completed alone")
         add("--json", action="store_true", help="print the report as JSON on standard output, and nothing else there")
 
     def handle(self, *, file: str, biller: str, mode: str, errors: str | None, json: bool, **options: Any) -> None:
         """Import, report, and say by the exit code what became of the rows."""
         try:
-            understood = self._understood(options)
+            understood = options_understood(self.kind, options)
             refused = self._refused_rows(file, errors)
             owner = _biller(biller, mode)
             with Sheet.opened(file, sys.stdin.buffer, options["encoding"]) as sheet, Shown(self.stderr) as shown:
@@ -91,28 +76,6 @@ class ImportCommand(BaseCommand):
         if imported.rejected:
             nothing = understood.abort or imported.rejected == imported.read
             sys.exit(_NOTHING_WRITTEN if nothing else _SOME_REFUSED)
-
-    def _understood(self, options: dict[str, Any]) -> Options:
-        mapping = [tuple(entry.partition("=")[::2]) for entry in options["mapping"]]
-        if strange := [name for name, source in mapping if not source]:
-            raise BadOption(f"--map {strange[0]}: give FIELD=SOURCE.")
-        if options["currency"] is not None and not is_currency(options["currency"]):
-            raise BadOption(f"--currency {options['currency']}: give an ISO 4217 code in upper case, such as ZAR.")
-        due_days = options.get("due_days")
-        if due_days is not None and not 0 <= due_days <= _MOST_DUE_DAYS:
-            raise BadOption(f"--due-days {due_days}: give 0 to {_MOST_DUE_DAYS:,} days.")
-        if day(options["date_format"])(_SOME_DAY.strftime(options["date_format"])) != _SOME_DAY.date().isoformat():
-            raise BadOption(f"--date-format {options['date_format']}: that tells no day; %Y-%m-%d does, for one.")
-        return Options(
-            mapping=tuple(mapping),
-            ignore_unknown=options["ignore_unknown"],
-            in_major=options["amounts"] == "major",
-            currency=options["currency"],
-            due_days=due_days,
-            date_format=options["date_format"],
-            abort=options["on_error"] == "abort",
-            events=options["events"],
-        )
 
     def _refused_rows(self, file: str, errors: str | None) -> Path:
         path = Path(errors or ("stdin.errors.csv" if file == "-" else f"{file}.errors.csv"))
@@ -141,6 +104,16 @@ class ImportCommand(BaseCommand):
             self.stderr.write(f"Warning: {warning}")
         if imported.rejected and refused:
             self.stderr.write(f"The refused rows and why: {refused}")
+
+
+def _as_argument(option: Option) -> dict[str, Any]:
+    if option.is_flag:
+        return {"action": "store_true"}
+    if option.repeats:
+        return {"action": "append", "default": [], "metavar": option.metavar}
+    if option.choices:
+        return {"choices": option.choices, "default": option.default}
+    return {"default": option.default, "metavar": option.metavar, "type": int if option.is_number else str}
 
 
 def _biller(reference: str, mode: str) -> Biller:
