@@ -218,10 +218,10 @@ class Runner:
 
     def _run(self, job: Job, hold: Hold) -> None:
         def pause() -> None:
-            if self._stopping:
-                raise Stopped
             hold.renew()
             hold.look()
+            if self._stopping:
+                raise Stopped
 
         def progress(what: str, done: int, there_is: int) -> None:
             hold.told = (what, done, there_is)
