@@ -116,19 +116,41 @@ class ImportQuerySet(NamedQuerySet):
         return imported
 
     def start(self, act: Act, key: str, asked: Mapping[str, Any]) -> "Import":
-        """Put a draft in the queue, to be read with these options.
+        """Put a draft in the queue, to be read with these options; return what was put there.
+
+        A dry run is of a copy: the draft stays, to be started in earnest when the result pleases.
 
         Raises:
             Missing: there is no such draft (any more).
         """
-        imported: Import = self.held(act, key)
-        if imported.phase != Phase.DRAFT:
+        draft: Import = self.held(act, key)
+        if draft.phase != Phase.DRAFT:
             raise Missing.because("import_not_found", f"There is no draft “{key}”.")
-        imported.options, imported.dry_run = dict(asked), asked.get("dry_run", False)
-        imported.phase = Phase.QUEUED
-        act.update(imported, ["options", "dry_run", "phase"])
-        Job.objects.queue(imported)
-        return imported
+        if asked.get("dry_run"):
+            return self._copy(act, draft, asked)
+        draft.options, draft.phase = dict(asked), Phase.QUEUED
+        act.update(draft, ["options", "phase"])
+        Job.objects.queue(draft)
+        return draft
+
+    def _copy(self, act: Act, draft: "Import", asked: Mapping[str, Any]) -> "Import":
+        mine = self.model(
+            biller=act.biller,
+            fingerprint=hashlib.blake2b(
+                f"{draft.fingerprint} {sorted(asked.items())}".encode(), digest_size=32
+            ).hexdigest(),
+            kind=draft.kind,
+            file_name=draft.file_name,
+            options=dict(asked),
+            dry_run=True,
+            phase=Phase.QUEUED,
+            asked_by=act.actor,
+        )
+        found = self._one_of(mine)
+        if found.pk == mine.pk:
+            Piece.objects.keep(mine, What.SOURCE, Piece.objects.bytes_of(draft, What.SOURCE))
+            Job.objects.queue(mine)
+        return found
 
     def cancel(self, act: Act, key: str) -> "Import":
         """End an import: one that no worker has begun at once, another before its next chunk.

@@ -8,7 +8,6 @@ longer than the lease, stops before its next chunk; and until then the two take 
 import logging
 import os
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -32,6 +31,7 @@ from imports.importing import FileImport
 from imports.kinds import KINDS
 from imports.models import PIECE_BYTES, Import, Job, Phase, Piece, What
 from imports.options import understood
+from imports.previewing import source_of
 from imports.reading import Sheet, Unreadable
 from imports.staging import Stage
 
@@ -233,20 +233,16 @@ class Runner:
         biller = Biller.objects.get(pk=job.biller_id)
         imported = Import.objects.for_biller(biller).get(pk=job.pk)
         kind, asked = KINDS[imported.kind], imported.options
-        with tempfile.TemporaryDirectory(prefix="import-") as folder:
-            place = Path(folder)
-            with (place / "file").open("wb") as file:
-                for piece in Piece.objects.bytes_of(imported, What.SOURCE):
-                    file.write(piece)
+        with source_of(imported) as path:
             try:
-                with Sheet.opened(str(place / "file"), None, asked.get("encoding")) as sheet:  # type: ignore[arg-type]
+                with Sheet.opened(str(path), None, asked.get("encoding")) as sheet:  # type: ignore[arg-type]
                     sheet.name = imported.file_name
                     run = JobImport(
                         biller,
                         kind,
                         sheet,
                         understood(kind, asked),
-                        place / "refused",
+                        path.with_name("refused"),
                         dry=imported.dry_run,
                         progress=progress,
                         taken=imported,
@@ -260,7 +256,7 @@ class Runner:
                     except Cancelled:
                         run.cancel()
             except (Unreadable, BadOption) as refusal:
-                self._fail(biller, imported, str(refusal).replace(f"{place / 'file'}: ", ""))
+                self._fail(biller, imported, str(refusal).replace(f"{path}: ", ""))
 
     def _tell(self, biller: Biller, imported: Import, run: FileImport) -> None:
         """Write down what a dry run found."""
