@@ -188,8 +188,10 @@ class ImportAdmin(SeenToAdmin):
         draft = self.found(request, object_id)
         if draft.phase != Phase.DRAFT:
             return HttpResponseRedirect(page_of(draft))
-        form = OptionsForm(KINDS[draft.kind], request.POST or None)
-        asked = form.asked if form.is_bound and form.is_valid() else {}
+        # What was tried last stands in the form, so that it can be run as it was.
+        tried = {name: "\n".join(one) if isinstance(one, list) else one for name, one in draft.options.items()}
+        form = OptionsForm(KINDS[draft.kind], request.POST or None, initial=tried)
+        asked = draft.options if not form.is_bound else form.asked if form.is_valid() else {}
         if request.method == "POST" and "discard" in request.POST:
             act_as(request, draft.biller, lambda act: Import.objects.cancel(act, draft.pk))
             messages.success(request, f"{draft.file_name} is thrown away.")
@@ -236,7 +238,9 @@ class ImportAdmin(SeenToAdmin):
         draft = request.GET.get("draft", "")
         context = {
             "job": job,
-            "draft_address": reverse("admin:imports_import_preview", args=[quote(draft)]) if decode("imp", draft) else "",
+            "draft_address": reverse("admin:imports_import_preview", args=[quote(draft)])
+            if decode("imp", draft)
+            else "",
         }
         response = super().change_view(request, object_id, form_url, context | (extra_context or {}))
         if found is not None and found.finished_at is None:

@@ -126,9 +126,11 @@ class ImportQuerySet(NamedQuerySet):
         draft: Import = self.held(act, key)
         if draft.phase != Phase.DRAFT:
             raise Missing.because("import_not_found", f"There is no draft “{key}”.")
+        draft.options = {name: value for name, value in asked.items() if name != "dry_run"}
         if asked.get("dry_run"):
+            act.update(draft, ["options"])
             return self._copy(act, draft, asked)
-        draft.options, draft.phase = dict(asked), Phase.QUEUED
+        draft.phase = Phase.QUEUED
         act.update(draft, ["options", "phase"])
         Job.objects.queue(draft)
         return draft

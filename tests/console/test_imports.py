@@ -80,6 +80,9 @@ def test_a_file_is_tried_and_then_run_and_its_page_tells_how_far_it_is(staff, dr
     copy.refresh_from_db()
     assert (copy.dry_run, copy.created, Bill.objects.count()) == (True, 12, 0)
 
+    shown = staff.get(address(draft, "preview"))
+    assert shown.context["form"]["map"].value() == "customer_external_reference=Payer"
+    assert (shown.context["trouble"], shown.context["form"]["ignore_unknown"].value()) == ("", True)
     run = staff.post(address(draft, "preview"), {**MAPPED, "run": ""})
     assert run["Location"] == address(draft, "change")
     Runner(once=True).work()
