@@ -160,19 +160,18 @@ class ImportQuerySet(NamedQuerySet):
         Raises:
             Conflict: it has ended, or a command runs it.
         """
-        # The job before the import: a worker holds the import's row for as long as a chunk takes, and longer.
-        job = Job.objects.for_biller(act.biller).locked().filter(pk=key).first()
         imported: Import = self.required(self.for_biller(act.biller).named(key).first(), key)
-        if imported.finished_at is not None:
-            raise Conflict.because("import_finished", f"The import is {Status(imported.phase).label.lower()} already.")
-        if imported.phase == Phase.DRAFT or (job and imported.phase == Phase.QUEUED):
-            imported.end(Phase.CANCELLED)
-            act.update(imported, ["phase", "finished_at"])
-        elif job is None:
-            raise Conflict.because("import_of_command", "A command runs this import: it is stopped where it runs.")
-        elif job.cancel_asked_at is None:
-            job.cancel_asked_at = timezone.now()
-            act.update(job, ["cancel_asked_at"])
+        # By statements that look again at what a worker wrote meanwhile, and wait for no lock on a running import.
+        waiting = self.for_biller(act.biller).filter(pk=imported.pk, phase__in=_WAITING)
+        running = Job.objects.for_biller(act.biller).filter(pk=imported.pk)
+        if waiting.update(phase=Phase.CANCELLED, finished_at=timezone.now()):
+            imported.let_go()
+        elif not running.update(cancel_asked_at=timezone.now()):
+            imported.refresh_from_db(from_queryset=self.for_biller(act.biller))
+            if imported.finished_at is None:
+                raise Conflict.because("import_of_command", "A command runs this import: it is stopped where it runs.")
+            detail = f"The import is {Phase(imported.phase).label.lower()} already."
+            raise Conflict.because("import_finished", detail)
         return imported
 
 
@@ -252,6 +251,10 @@ class Import(Tenanted):
     def end(self, phase: str) -> None:
         """Let it have ended in a phase, without writing it; what a worker would still have needed goes."""
         self.phase, self.finished_at = phase, timezone.now()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Forget what a worker would have needed: the job, and the file itself."""
         Job.objects.for_biller(self.biller_id).filter(pk=self.pk).delete()
         Piece.objects.of(self, What.SOURCE).delete()
 
@@ -277,15 +280,11 @@ def _fingerprint(file: BinaryIO, options: str) -> str:
 
 
 class JobQuerySet(TenantQuerySet):
-    """Verb: queue, take."""
+    """Verbs: queue, take."""
 
     def queue(self, imported: Import) -> None:
         """Have an import run by whichever worker is free."""
         self.bulk_create([self.model(pk=imported.pk, biller_id=imported.biller_id)])
-
-    def locked(self) -> Self:
-        """Lock the rows until COMMIT."""
-        return self.select_for_update(no_key=True)
 
     def take(self, worker: str, seconds: float) -> "Job | None":
         """Return a job that waits, or whose worker is gone, held for so many seconds by this worker from now on.

@@ -7,12 +7,15 @@ import io
 import json
 import random
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 from sheets import row, sheet
@@ -396,7 +399,7 @@ def test_what_runs_ends_before_its_next_chunk_and_what_was_written_stays_and_is_
 
 
 def stages():
-    with importing.transaction.get_connection().cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'import\\_%'")
         return cursor.fetchall()
 
@@ -407,6 +410,26 @@ def test_what_a_command_runs_is_stopped_where_it_runs(api, biller):
     assert (refused.status_code, refused.json()["code"]) == (409, "import_of_command")
     theirs.refresh_from_db()
     assert theirs.finished_at is None
+
+
+def test_a_cancel_that_meets_the_end_is_told_of_it(sent, api):
+    key, answers = sent(GOOD), []
+
+    def late():
+        answers.append(cancel(api, key))
+        connection.close()
+
+    canceller = threading.Thread(target=late)
+    Import.objects.update(phase=Phase.BILLS)
+    with transaction.atomic():
+        ending = Import.objects.get()
+        ending.end(Phase.COMPLETED)
+        ending.save()
+        canceller.start()
+        canceller.join(0.5)
+        assert answers == []
+    canceller.join(20)
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [(409, "import_finished")]
 
 
 def test_what_is_cancelled_after_its_last_chunk_is_completed(sent, told, api, monkeypatch):
@@ -450,12 +473,43 @@ def test_a_job_is_held_until_its_lease_has_run_out(sent):
     assert Job.objects.take("two", 60).worker == "two"
 
 
+def test_a_job_that_one_worker_is_taking_is_passed_over_by_another(sent, api_for):
+    other = api_for(importing.Biller.objects.found(name="O", reference="o")["live"])
+    first, theirs = sent(GOOD), sent(GOOD, caller=other)
+    found = []
+
+    def take():
+        found.append(Job.objects.take("two", 60))
+        connection.close()
+
+    taker = threading.Thread(target=take)
+    with transaction.atomic():
+        assert Job.objects.take("one", 60).pk == first
+        taker.start()
+        taker.join(20)
+        assert [job.pk for job in found] == [theirs]  # without waiting for the other's COMMIT
+
+
+def test_a_file_sent_by_many_at_once_waits_once(sent):
+    with ThreadPoolExecutor(8) as threads:
+
+        def one(_):
+            try:
+                return sent(GOOD)
+            finally:
+                connection.close()
+
+        assert len({*threads.map(one, range(16))}) == 1
+    assert kept() == (1, 1, 1)
+
+
 def test_a_worker_that_lost_its_job_stops_before_its_next_chunk(sent, told, between):
-    between(10, lambda: Job.objects.update(worker="another", held_until=timezone.now()))
+    between(10, lambda: Job.objects.update(worker="another", held_until=timezone.now() + timedelta(minutes=1)))
     key = sent(GOOD)
-    run_by_the_other = Runner(once=True)
-    counts = run_by_the_other.work()
-    assert counts["completed"] == 1  # it took the job anew, once the other's lease had run out
+    assert sum(run().values()) == 0
+    assert (told(key)["status"], Bill.objects.count(), Job.objects.get().worker) == ("running", 10, "another")
+    Job.objects.update(held_until=timezone.now())
+    assert run()["completed"] == 1
     assert (told(key)["created"], Bill.objects.count(), Event.objects.filter(type="import.completed").count()) == (
         35,
         35,
