@@ -16,7 +16,7 @@ OWN = {
     "invalid_limit": "A limit is 1 to 100.",
     "invalid_sort": "The list cannot be sorted by this field.",
     "request_too_large": "The body is larger than the limit.",
-    "unsupported_media_type": "Bodies are application/json in UTF-8.",
+    "unsupported_media_type": "Bodies are application/json in UTF-8, or a file where one is imported.",
     "not_acceptable": "Answers are application/json.",
     "method_not_allowed": "The method is not offered at this address.",
     "not_found": "There is nothing at this address.",
@@ -69,6 +69,12 @@ OWN = {
     "external_reference_taken": "The external reference is in use; `existing_id` says by which record.",
     "account_of_another_customer": "The account belongs to another customer than the one named.",
     "bill_without_account": "The bill hangs on its customer, not on an account.",
+    # Imports
+    "import_not_found": "There is no such import.",
+    "import_finished": "The import has ended already.",
+    "import_of_command": "A command runs the import: it is stopped where it runs.",
+    "no_refused_rows": "The import has no refused rows, or none yet, or they are not kept any more.",
+    "file_required": "The form brings no file in the part “file”.",
     # Webhooks
     "webhook_endpoint_not_found": "There is no such webhook endpoint.",
     "delivery_not_found": "There is no such delivery.",

@@ -24,6 +24,8 @@ class Operation:
     """What each status of success means."""
     shape: str = ""
     """The viewset's attribute that holds the shape of the body, where there is one."""
+    bodies: Mapping[str, Node] = field(default_factory=dict)
+    """What the body may be instead, by media type: a schema and an example."""
     bodiless: bool = False
     """Whether the body may be left out."""
     key_required: bool = False
@@ -33,6 +35,8 @@ class Operation:
     """Whether a 201 says where the new record is."""
     table: Sequence[str] = ()
     """The columns of its answer as text/csv, where it has one."""
+    table_alone: bool = False
+    """Whether it answers nothing but that."""
     parameters: Sequence[Node] = ()
     refuses: Mapping[int, Sequence[str]] = field(default_factory=dict)
     envelope: Callable[[Node], Node] = lambda schema: schema
@@ -41,7 +45,7 @@ class Operation:
     @property
     def writes(self) -> bool:
         """Whether it changes anything."""
-        return bool(self.shape)
+        return bool(self.shape or self.bodies)
 
 
 LIST = Operation(

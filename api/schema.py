@@ -127,6 +127,8 @@ class Schema(AutoSchema):
         operation = self._operation
         if not operation.writes:
             return None
+        if operation.bodies:
+            return {"required": True, "content": dict(operation.bodies)}
         content: Node = {"schema": self._shape(getattr(self.view, operation.shape))}
         if shown := examples_of(self.get_operation_id()):
             content["examples"] = {name: {"summary": one["title"], "value": one["body"]} for name, one in shown.items()}
@@ -136,13 +138,14 @@ class Schema(AutoSchema):
 
     def _get_response_bodies(self, direction: str = "response") -> Node:
         operation = self._operation
-        shown = operation.envelope(self._answer())
+        shown = None if operation.table_alone else operation.envelope(self._answer())
         answers = {
             str(status): nodes.response(meaning, None if status == NOT_MODIFIED else shown, self._told_with(status))
             for status, meaning in operation.answers.items()
         }
         if operation.table:
-            answers["200"]["content"]["text/csv"] = {"schema": TEXT, "example": ",".join(operation.table) + "\r\n"}
+            table = {"schema": TEXT, "example": ",".join(operation.table) + "\r\n"}
+            answers["200"].setdefault("content", {})["text/csv"] = table
         nodes.show(examples_of(self.get_operation_id()), answers)
         self._component("Problem", nodes.problem_schema())
         return answers | {
@@ -156,10 +159,11 @@ class Schema(AutoSchema):
         if self._action == "list":
             return ["Next-Cursor", "Prev-Cursor", "Link"]
         if operation.table:
-            return ["Vary", "Content-Disposition"]
+            return ["Content-Disposition"] if operation.table_alone else ["Vary", "Content-Disposition"]
         tag = ["ETag"] if operation.versioned else []
         replays = ["Idempotent-Replayed"] if operation.writes else []
-        return [*tag, *replays, *(["Location"] if status == CREATED and operation.locates else [])]
+        located = (status == CREATED or self._action == "create") and operation.locates
+        return [*tag, *replays, *(["Location"] if located else [])]
 
     def _headers_of(self, status: int) -> list[str]:
         headers = {401: ["WWW-Authenticate"], 405: ["Allow"], 409: ["Retry-After"], 503: ["Retry-After"]}
@@ -190,8 +194,9 @@ class Schema(AutoSchema):
     def _refusals_of_writes(self, reading: list[str]) -> dict[int, list[str]]:
         operation = self._operation
         required = ["idempotency_key_required"] if operation.key_required else []
+        json = [] if operation.bodies else ["invalid_json"]
         return {
-            400: ["invalid_request", "invalid_json", *reading, "invalid_idempotency_key", *required],
+            400: ["invalid_request", *json, *reading, "invalid_idempotency_key", *required],
             409: ["idempotency_in_progress"],
             413: ["request_too_large"],
             415: ["unsupported_media_type"],

@@ -81,13 +81,19 @@ class Door(viewsets.ViewSet):
         return body
 
     def once(
-        self, biller: Biller | None, answered: Callable[[Act], HttpResponse], *, key_required: bool = False
+        self,
+        biller: Biller | None,
+        answered: Callable[[Act], HttpResponse],
+        *,
+        key_required: bool = False,
+        said: Any = None,
     ) -> HttpResponse:
         """Do for a biller what a request asks, in one transaction and once per idempotency key of the caller.
 
-        Without a biller the request names one by what it is about, and its verb finds it.
+        Without a biller the request names one by what it is about, and its verb finds it. `said` stands for a body
+        that no parser reads.
         """
-        claim = Claim.of(self.request, self.request.data, required=key_required)
+        claim = Claim.of(self.request, self.request.data if said is None else said, required=key_required)
 
         def kept(act: Act) -> HttpResponse:
             response = answered(act)

@@ -257,6 +257,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "events", "description": "What happened, in order, for whoever would rather ask than be told."},
         {"name": "webhook_endpoints", "description": "Where events are delivered to, by Standard Webhooks."},
         {"name": "deliveries", "description": "What was delivered, and what is still being tried."},
+        {"name": "imports", "description": "Files that are sent to be imported, and every import there was."},
         {"name": "health", "description": "For load balancers; no key needed."},
     ],
     "POSTPROCESSING_HOOKS": ["api.schema.add_health", "events.schema.add_webhooks"],
@@ -278,6 +279,12 @@ WEBHOOK_ALLOWED_NETWORKS = networks("WEBHOOK_ALLOWED_NETWORKS")
 WEBHOOK_TIMEOUT_SECONDS: float = env.float("WEBHOOK_TIMEOUT_SECONDS", default=15)
 WEBHOOK_THREADS: int = env.int("WEBHOOK_THREADS", default=8)
 WEBHOOK_CA_FILE: str = env.str("WEBHOOK_CA_FILE", default="")
+
+# --- Imports ----------------------------------------------------------------------------------------------------------
+
+IMPORT_MAX_BYTES: int = env.int("IMPORT_MAX_BYTES", default=1024 * 1024 * 1024)
+IMPORT_KEEP_DAYS: int = env.int("IMPORT_KEEP_DAYS", default=30)
+IMPORT_LEASE_SECONDS: float = env.float("IMPORT_LEASE_SECONDS", default=15)
 
 # --- The console ------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from api.partners import BillerViewSet
 from bills.views import BillViewSet
 from customers.views import CustomerViewSet
 from events.views import DeliveryViewSet, EventViewSet, WebhookEndpointViewSet
+from imports.views import ImportViewSet
 from ledger.views import EntryViewSet
 from payments.reporting import ReportViewSet, SettlementViewSet
 from payments.views import (
@@ -54,6 +55,10 @@ urlpatterns = [
     path("billing/payments", PaymentViewSet.as_view({"get": "list", "post": "create"})),
     path("billing/payments/<str:key>", PaymentViewSet.as_view({"get": "retrieve"})),
     path("billing/payments/<str:key>/reverse", PaymentViewSet.as_view({"post": "reverse"})),
+    path("billing/imports", ImportViewSet.as_view({"get": "list", "post": "create"})),
+    path("billing/imports/<str:key>", ImportViewSet.as_view({"get": "retrieve"})),
+    path("billing/imports/<str:key>/cancel", ImportViewSet.as_view({"post": "cancel"})),
+    path("billing/imports/<str:key>/errors", ImportViewSet.as_view({"get": "errors"})),
     path("billing/reports/ageing", ReportViewSet.as_view({"get": "ageing"})),
     path("billing/reports/collections", ReportViewSet.as_view({"get": "collections"})),
     path("partner/billers", BillerViewSet.as_view({"get": "list"})),

@@ -50,6 +50,9 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _item("Ledger", "menu_book", "ledger.entry", "Every change of an amount: who, when and why."),
                 _item("Events", "notifications", "events.event", "What is told to billers when records change."),
+                _item(
+                    "Imports", "upload_file", "imports.import", "Files of records: sent, followed, their refused rows."
+                ),
                 _item("Deliveries", "outgoing_mail", "events.delivery", "Webhooks: delivered, or still being tried."),
             ],
         },

@@ -115,6 +115,10 @@ class Courier:
         """Ask for an end, from a signal's handler too: attempts under way are finished."""
         self._stopping = True
 
+    def work(self) -> dict[str, int]:
+        """Deliver; return the counts."""
+        return self.run().counts
+
     def run(self) -> Report:
         """Deliver."""
         carriers = [threading.Thread(target=self._carry) for _ in range(self._threads)]

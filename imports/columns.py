@@ -2,7 +2,7 @@
 
 import json
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,8 +68,8 @@ class Options:
     amounts: Amounts = PLAIN
     excel_numbers: str = "refuse"
     pad: tuple[tuple[str, int], ...] = ()
-    delimiter: str | None = None
-    sheet: str | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """The options that differ from what is usual, by the names that every door has for them."""
 
     @property
     def most_refused(self) -> int | None:
@@ -77,13 +77,7 @@ class Options:
         return 0 if self.abort else self.max_errors
 
     def __str__(self) -> str:
-        return json.dumps(self.facts, sort_keys=True)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The options that differ from what is usual."""
-        facts = {name: value for name, value in vars(self).items() if value != getattr(Options, name, None)}
-        return facts | ({"amounts": vars(self.amounts)} if "amounts" in facts else {})
+        return json.dumps(self.asked, sort_keys=True)
 
 
 @dataclass

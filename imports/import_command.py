@@ -11,12 +11,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from billers.acts import perform
 from billers.models import Biller, Mode
 from core.money import display
-from imports import profiles
-from imports.amounts import MARKS
-from imports.columns import AS_NUMBERS, BadOption
+from imports import options as known
+from imports.columns import BadOption
 from imports.importing import FileImport
-from imports.kinds import BILLS, Kind
+from imports.kinds import Kind
 from imports.models import PROFILE_NAMES, Profile, is_profile_name
+from imports.options import Option
 from imports.reading import Sheet, Unreadable
 from imports.showing import Shown
 
@@ -36,13 +36,13 @@ class ImportCommand(BaseCommand):
     """A command that imports files of one kind."""
 
     kind: ClassVar[Kind]
-    known: ClassVar[str] = UPDATED
+    existing: ClassVar[str] = UPDATED
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
         """Show the columns and the exit codes under the options."""
         metadata = [f"{start}metadata.KEY" for start in ("", *(f"{parent}_" for parent in self.kind.beside))]
-        epilog = EPILOG.format(fields=", ".join((*self.kind.fields, *metadata)), known=self.known)
+        epilog = EPILOG.format(fields=", ".join((*self.kind.fields, *metadata)), known=self.existing)
         return super().create_parser(prog_name, subcommand, epilog=epilog, **options)
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -51,44 +51,14 @@ class ImportCommand(BaseCommand):
         add("file", metavar="FILE", help="CSV with a header line, or .xlsx; plain, .gz or .zip; - for standard input")
         add("--biller", required=True, metavar="REF", help="the biller's reference")
         add("--mode", choices=Mode.values, default=Mode.LIVE, help="live (default) or test")
-        add("--map", action="append", default=[], metavar="FIELD=SOURCE", dest="mapping",
-            help="SOURCE is a column, or a template such as {CustomerID}-{Country}; may be repeated")  # fmt: skip
-        add(
-            "--ignore-unknown",
-            action=BooleanOptionalAction,
-            help="ignore every column that is no field (else an error)",
-        )
-        add("--amounts", choices=["minor", "major"],
-            help="minor (default): 24000; major: 240.00, with no more decimals than the currency has")  # fmt: skip
-        add("--currency", metavar="C", help=f"the currency of all {self.kind}, for a file without that column")
-        if self.kind is BILLS:
-            add("--due-days", type=int, metavar="N",
-                help="due so many days after bill_date, for a file without due_date")  # fmt: skip
-        add("--date-format", metavar="F",
-            help="strptime (default %%Y-%%m-%%d); a time part is dropped, not converted")  # fmt: skip
-        add("--encoding", metavar="E", help="the file's encoding, unless UTF-8 or, with its mark, UTF-16")
-        add("--dry-run", action="store_true", help="everything but the writing")
-        add("--on-error", choices=["skip", "abort"], default="skip",
-            help="skip (default) writes the good rows; abort writes nothing if any row is bad")  # fmt: skip
-        add("--max-errors", type=int, metavar="N",
-            help="write nothing once more than N rows are refused, and read no further")  # fmt: skip
+        for option in known.options_of(self.kind):
+            told = option.help.format(kind=self.kind) if "{kind}" in option.help else option.help.replace("%", "%%")
+            add(option.spelt, help=told, dest=option.name, **_as_argument(option))
         add(
             "--errors",
             metavar="FILE",
             help="where refused rows go (default FILE.errors.csv); mended, they import again",
         )
-        add("--events", action="store_true", help="emit an event per row too, not import.completed alone")
-        add("--delimiter", metavar="D", help="what divides the columns, or tab; for a header that two would divide")
-        add("--sheet", metavar="NAME", help="the sheet of a workbook to read, where several have data")
-        add("--decimal", choices=[".", ","], metavar="MARK", help="the decimal mark of major units, . (default) or ,")
-        add("--thousands", choices=[*MARKS], metavar="MARK",
-            help="what divides their thousands: , or . or ' or the word blank (default: nothing)")  # fmt: skip
-        add("--currency-signs", action=BooleanOptionalAction,
-            help="take a sign or code beside them, if it is that of their currency")  # fmt: skip
-        add("--excel-numbers", choices=AS_NUMBERS,
-            help="references that a spreadsheet rewrote (1930571429.0): refuse (default), whole, text")  # fmt: skip
-        add("--pad", action="append", default=[], metavar="FIELD=WIDTH",
-            help="give a reference of digits its lost zeros back, up to a width; may be repeated")  # fmt: skip
         add(
             "--profile",
             metavar="NAME",
@@ -102,21 +72,9 @@ class ImportCommand(BaseCommand):
         try:
             refused = self._refused_rows(file, errors)
             owner = _biller(biller, mode)
-            told = self._told(owner, options)
-            understood = profiles.understood(
-                told,
-                abort=options["on_error"] == "abort",
-                max_errors=options["max_errors"],
-                events=options["events"],
-            )
-            with Sheet.opened(
-                file,
-                sys.stdin.buffer,
-                told["encoding"],
-                delimiter=understood.delimiter,
-                sheet=understood.sheet,
-                spelling=profiles.spelling_of(told),
-            ) as sheet:
+            asked = self._asked(owner, options)
+            with Sheet.opened(file, sys.stdin.buffer, **known.opening(asked)) as sheet:
+                understood = known.understood(self.kind, asked)
                 run = FileImport(owner, self.kind, sheet, understood, refused, dry=options["dry_run"])
                 if run.layout.matched:
                     self.stderr.write(run.layout.matched)
@@ -124,7 +82,7 @@ class ImportCommand(BaseCommand):
                     run.progress = shown.progress
                     imported = run.run()
             if options["save_profile"] and not run.dry:
-                kept = profiles.unusual(told)
+                kept = known.of_file(asked)
                 perform(owner, run.actor, lambda act: Profile.objects.keep(act, options["save_profile"], kept))
         except (BadOption, Unreadable) as refusal:
             raise CommandError(str(refusal), returncode=_NOTHING_WRITTEN) from refusal
@@ -135,18 +93,19 @@ class ImportCommand(BaseCommand):
         if imported.rejected:
             sys.exit(_NOTHING_WRITTEN if run.wrote_nothing else _SOME_REFUSED)
 
-    def _told(self, owner: Biller, options: dict[str, Any]) -> dict[str, Any]:
-        """Return what is said of the file: here, else by the biller's profile, else as is usual."""
-        told = profiles.given(options)
+    def _asked(self, owner: Biller, options: dict[str, Any]) -> dict[str, Any]:
+        """Return what is said of the file and of the run: here, or else by the biller's profile."""
         for option in ("profile", "save_profile"):
             if options[option] is not None and not is_profile_name(options[option]):
                 raise BadOption(f"--{option.replace('_', '-')} {options[option]}: {PROFILE_NAMES}")
-        if options["profile"] is not None:
-            profile = Profile.objects.named(owner, options["profile"])
-            if profile is None:
-                raise BadOption(f"--profile {options['profile']}: {owner} has none of this name.")
-            told = profiles.combined(profile.options, told)
-        return profiles.USUAL | told
+        names = {option.name for option in known.options_of(self.kind)} - {"dry_run"}
+        said = {name: options[name] for name in names if options[name] not in (None, [])}
+        if options["profile"] is None:
+            return said
+        profile = Profile.objects.named(owner, options["profile"])
+        if profile is None:
+            raise BadOption(f"--profile {options['profile']}: {owner} has none of this name.")
+        return known.combined(profile.options, said)
 
     def _refused_rows(self, file: str, errors: str | None) -> Path:
         path = Path(errors or ("stdin.errors.csv" if file == "-" else f"{file}.errors.csv"))
@@ -178,6 +137,17 @@ class ImportCommand(BaseCommand):
             self.stderr.write(f"{more:,} more rows are refused.")
         if imported.rejected and refused:
             self.stderr.write(f"The refused rows and why: {refused}")
+
+
+def _as_argument(option: Option) -> dict[str, Any]:
+    """Return how the command takes an option; what is not given is None, so that a profile can say it."""
+    if option.is_flag:
+        return {"action": BooleanOptionalAction if option.of_file else "store_true"}
+    if option.repeats:
+        return {"action": "append", "default": [], "metavar": option.metavar}
+    if option.choices:
+        return {"choices": option.choices}
+    return {"metavar": option.metavar, "type": int if option.is_number else str}
 
 
 def _biller(reference: str, mode: str) -> Biller:

@@ -25,7 +25,7 @@ from events.models import Event
 from imports import checking, paying, refused, settling, writing
 from imports.columns import Layout, Options
 from imports.kinds import BILLS, PAYMENTS, Kind
-from imports.models import Import, Phase
+from imports.models import ENDS, Import, Phase
 from imports.reading import Sheet, Unreadable
 from imports.staging import Stage, acquaint, rows, run, stored
 from ledger.models import Entry
@@ -67,6 +67,10 @@ class FileImport:
     errors: Path
     dry: bool = False
     progress: Progress = lambda *_: None
+    taken: Import | None = None
+    """The import that this is a run of, where a worker took it; else it is found by the file."""
+    pause: Callable[[], None] = lambda: None
+    """Called between two steps; what it raises stops the run, and so may `progress`."""
     imported: Import = field(init=False)
     errors_lost: bool = field(init=False, default=False)
     first_refused: list[refused.Refused] = field(init=False, default_factory=list)
@@ -84,19 +88,23 @@ class FileImport:
             Unreadable: the file breaks off or is no text; nothing was written.
         """
         acquaint(_TABLES)
-        facts = {"kind": self.kind.name, "file_name": self.sheet.name[:255], "options": self.options.facts}
+        facts = {"kind": self.kind.name, "file_name": self.sheet.name[:255], "options": self.options.asked}
         if self.dry:
             self.imported = Import(biller=self.biller, **facts)
             with transaction.atomic():
                 self._rehearse()
                 transaction.set_rollback(True)
             return self.imported
-        fingerprint = self.sheet.fingerprint(f"{self.kind}{self.options}{self.sheet.encoding}")
-        self.imported = Import.objects.take_up(self.biller, fingerprint, **facts)
+        if self.taken is not None:
+            self.imported = self.taken
+        else:
+            fingerprint = self.sheet.fingerprint(f"{self.kind}{self.options}{self.sheet.encoding}")
+            self.imported = Import.objects.take_up(self.biller, fingerprint, **facts)
         try:
             self._in_turn(self._read)
         except Unreadable:
-            Import.objects.for_biller(self.biller).filter(pk=self.imported.pk, phase=Phase.READING).delete()
+            if self.taken is None:
+                Import.objects.for_biller(self.biller).filter(pk=self.imported.pk, phase=Phase.READING).delete()
             raise
         self._write()
         self._in_turn(self._finish)
@@ -115,7 +123,7 @@ class FileImport:
                     self._in_turn(self._refuse(refusal))
                 size = max(size // 10, 1)
 
-    _ends = (Phase.COMPLETED, Phase.REFUSED)
+    _ends = ENDS
 
     def _in_turn(self, step: Callable[[Act], None]) -> None:
         """Do one step in a transaction of its own, after whoever else is at this import."""
@@ -126,6 +134,7 @@ class FileImport:
             if self.imported.finished_at is None:
                 step(act)
 
+        self.pause()
         perform(self.biller, self.actor, stepped, begin=_patiently, reason=self._reason)
 
     @property
@@ -364,7 +373,23 @@ class FileImport:
         self.stage.clear()
         if self.imported.phase == Phase.COMPLETED:
             act.leave(Event.told(act, self.imported, "completed", **self.imported.report))
-        self.imported.finished_at = timezone.now()
+        self.imported.end(self.imported.phase)
+        self.imported.save()
+
+    def cancel(self) -> Import:
+        """End the import where it stands: what was written stays, and its counts tell how much that is."""
+        self.imported, self.pause = self.taken or self.imported, lambda: None
+        self._in_turn(self._give_up)
+        return self.imported
+
+    def _give_up(self, act: Act) -> None:
+        if self.imported.phase in self._ends:  # all was written before anybody said so
+            self._finish(act)
+            return
+        if self.imported.phase != Phase.READING and self.stage.lines == self.imported.read:
+            self._leave_errors()
+        self.stage.clear()
+        self.imported.end(Phase.CANCELLED)
         self.imported.save()
 
     def _leave_errors(self) -> None:

@@ -66,7 +66,7 @@ class Sheet:
     def opened(
         cls,
         path: str,
-        standard_input: BinaryIO,
+        standard_input: BinaryIO | None = None,
         encoding: str | None = None,
         *,
         delimiter: str | None = None,
@@ -84,7 +84,7 @@ class Sheet:
         try:
             with tempfile.TemporaryFile() if path == "-" else Path(path).open("rb") as file:
                 if path == "-":
-                    shutil.copyfileobj(standard_input, file, _BLOCK)
+                    shutil.copyfileobj(standard_input or io.BytesIO(), file, _BLOCK)
                 with _workbook_of(file) as apart:
                     opened = cls(file, "stdin" if path == "-" else Path(path).name, "")
                     if apart is None:

@@ -17,6 +17,7 @@ from billers.models import ApiKey, Biller, Enablement, Partner
 from bills.models import Bill
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint, WebhookSecret
+from imports.models import Import, Job, Piece
 from ledger.models import Entry
 from payments.models import PayerReference, Payment, Reference, Reversal
 
@@ -170,7 +171,7 @@ def everything(db):
 
     def read():
         owed = (Customer, Account, Bill, Entry, Payment, Reversal, Reference, PayerReference)
-        tables = (*owed, Event, WebhookEndpoint, WebhookSecret, Delivery, IdempotencyKey)
+        tables = (*owed, Event, WebhookEndpoint, WebhookSecret, Delivery, IdempotencyKey, Import, Job, Piece)
         return {table.__name__: sorted(map(str, table.objects.values())) for table in tables}
 
     return read

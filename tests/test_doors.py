@@ -10,9 +10,11 @@ from billers.models import ApiKey
 from billing_project.urls import urlpatterns
 from bills.models import Bill
 from customers.models import Customer
+from imports.models import Import, Piece, What
 
 NEW = {"external_reference": "door", "currency": "ZAR", "amount_due": 5, "customer": {"external_reference": "doorman"}}
 PAYMENT = {"external_reference": "door", "obligation": "$payable", "amount": 1, "currency": "ZAR", "method": "cash"}
+SHEET = b"external_reference,currency,amount_due,customer_external_reference\nDOOR,ZAR,5,C\n"
 DOORS = {
     "billing/customers": {"GET": None, "POST": {"external_reference": "door"}, "PUT": {"name": "x"}},
     "billing/customers/<str:key>": {"GET": None, "PUT": {"name": "x"}, "PATCH": {"name": "x"}},
@@ -47,6 +49,10 @@ DOORS = {
     "billing/deliveries": {"GET": None},
     "billing/deliveries/<str:key>": {"GET": None},
     "billing/deliveries/<str:key>/redeliver": {"POST": {}},
+    "billing/imports": {"GET": None, "POST": SHEET},
+    "billing/imports/<str:key>": {"GET": None},
+    "billing/imports/<str:key>/cancel": {"POST": {}},
+    "billing/imports/<str:key>/errors": {"GET": None},
 }
 OPEN = {"", "openapi.json", "docs", "problems/<slug:code>", "health/live", "health/ready"}
 CONSOLE = "admin/"
@@ -59,7 +65,7 @@ BY_NAME = [(route, method) for route, method in CASES if "<str:key>" in route an
 BY_PARTNERS = [case for case in BY_NAME if case[0].startswith("partner")]
 BY_NAME = [case for case in BY_NAME if case not in BY_PARTNERS]
 NAMES = {"customers": "C", "accounts": "A", "bills": "B", "payments": "P"}
-NAMED_BY_US = {"webhook_endpoints", "deliveries"}
+NAMED_BY_US = {"webhook_endpoints", "deliveries", "imports"}
 STRANGERS = pytest.mark.parametrize("stranger", ["other", "test_biller"])
 
 
@@ -74,6 +80,8 @@ def knock(caller, route, method, names=NAMES, **headers):
     if method == "PUT" and "<" not in route:
         path += f"?external_reference={names[route.split('/')[1]]}"
     body = DOORS[route][method]
+    if body is SHEET:
+        path, headers = f"{path}?kind=bills", {"Content_Type": "text/csv", **headers}
     if body is PAYMENT:
         body = {**body, "obligation": PAYABLE[0]}
     return caller.call(method, path, body, **{"Idempotency_Key": "door", **headers})
@@ -117,7 +125,11 @@ def records(api, partner_api):
     endpoint = api.post("/billing/webhook_endpoints", {"url": "https://door.example/"}).json()
     api.get("/billing/events")
     delivery = api.get("/billing/deliveries").json()["data"][0]
+    sent = api.call("POST", "/billing/imports?kind=bills", b"nothing,of,ours\n", Content_Type="text/csv").json()
+    refused = Import.objects.get(pk=sent["id"])
+    Piece.objects.keep(refused, What.REFUSED, [b"_line,_errors\r\n"])
     return {
+        "imports": sent["id"],
         "bills": bill.json()["id"],
         "accounts": bill.json()["account_id"],
         "customers": bill.json()["customer_id"],
@@ -164,7 +176,8 @@ def test_documents_and_health_need_no_key(nobody, db, path):
 @pytest.mark.parametrize(("route", "method"), CASES)
 def test_a_proper_key_opens_the_door(caller, records, route, method):
     created = method == "POST" and ("<" not in route or "reverse" in route)
-    expected = 201 if created else 202 if "redeliver" in route else 200
+    later = "redeliver" in route or (route == "billing/imports" and method == "POST")
+    expected = 202 if later else 201 if created else 200
     assert knock(caller, route, method, {**NAMES, **ours(records)}).status_code == expected
 
 
@@ -348,6 +361,7 @@ def test_lists_filters_and_cursors_reach_no_other_billers_rows(api, intruder, re
         "webhook_endpoints?enabled=true",
         f"deliveries?endpoint={records['webhook_endpoints']}&event={event}",
         "deliveries?state=pending&limit=1",
+        "imports?status=queued&kind=bills",
         "events?limit=1",
     ):
         assert intruder.get(f"/billing/{query}").json()["data"] == [], query

@@ -16,7 +16,7 @@ from customers.models import Customer
 # Of every run its own.
 OF_THE_MOMENT = {"id", "customer_id", "obligation", "actor", "bill_date", "created_at", "updated_at", "voided_at"}
 OF_THE_MOMENT |= {"endpoint_id", "event_id", "payment_id", "secret", "secret_changed_at", "due_at", "reversed_at"}
-OF_THE_MOMENT |= {"payer_reference", "as_of", "date", "today"}
+OF_THE_MOMENT |= {"payer_reference", "as_of", "date", "today", "started_at", "finished_at"}
 ORPHAN = {"external_reference": "n", "currency": "ZAR", "amount_due": 1, "customer": "no"}
 DOCUMENT = json.loads((settings.BASE_DIR / "docs" / "openapi.json").read_text())
 

@@ -20,7 +20,7 @@ from core.refusals import Conflict, ReferenceTaken, RuleBroken, explain, rules
 from core.rules import AppendOnly, Rule
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint
-from imports.models import Import, Profile
+from imports.models import Import, Piece, Profile
 from ledger.models import Entry
 from payments.models import PayerReference, Payment, Reference, Reversal
 
@@ -88,6 +88,8 @@ BREAKS = {
     "payment_metadata_is_text": (Payment, {"metadata": {"a": 1}}),
     "import_kind_known": (Import, {"kind": "lost"}),
     "profile_name_well_formed": (Profile, {"name": "two words"}),
+    "import_ended_at_its_end": (Import, {"finished_at": timezone.now()}),
+    "piece_of_known_file": (Piece, {"what": "lost"}),
     "biller_mode_known": (Biller, {"mode": "both"}),
     "biller_billing_model_known": (Biller, {"billing_model": "barter"}),
     "biller_country_well_formed": (Biller, {"country": "za"}),
@@ -119,7 +121,8 @@ def bill(api, partners):
     assert api.post("/billing/bills", COMPOSITE).status_code == 201
     assert api.get("/billing/events").status_code == 200
     bill = Bill.objects.get()
-    Import.objects.create(biller_id=bill.biller_id, file_name="bills.csv", fingerprint="f")
+    sent = api.call("POST", "/billing/imports?kind=bills", b"a,b\n", Content_Type="text/csv")
+    assert sent.status_code == 202
     Profile.objects.create(biller_id=bill.biller_id, name="erp")
     check_now()
     return bill
@@ -337,6 +340,8 @@ KEYS = {
     "delivery_endpoint_of_biller": ("events_delivery", "endpoint_id", ANY_ID),
     "delivery_event_of_biller": ("events_delivery", "sequence", "sequence + 1000"),
     "entry_of_payment": ("ledger_entry", "payment_id", ANY_ID),
+    "job_of_import": ("imports_job", "id", ANY_ID),
+    "piece_of_import": ("imports_piece", "import_id", ANY_ID),
     "payer_reference_of_billers_account": ("payments_payerreference", "account_id", ANY_ID),
     "payer_reference_of_billers_bill": ("payments_payerreference", "bill_id", ANY_ID),
     "payer_reference_of_billers_customer": ("payments_payerreference", "customer_id", ANY_ID),
@@ -392,6 +397,7 @@ def test_what_there_is_once_is_refused_a_second_time():
     assert copied(Reversal) == "payment_reversed"
     assert copied(Import) == "import_under_way"
     assert copied(Profile) == "profile_name_taken"
+    assert copied(Piece) == "piece_once"
     for kind in ("customer", "account", "bill"):
         given = (f"{kind}_id__isnull", False)
         assert copied(PayerReference, given, digits="18") == f"payer_reference_of_{kind}"

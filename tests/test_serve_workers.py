@@ -17,6 +17,7 @@ from bench.serving import free_port
 from billing_project.database.server import PrivateServer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+WORKERS = {"deliver_webhooks", "run_imports"}
 
 
 @pytest.fixture
@@ -34,10 +35,10 @@ def serving():
         )
     server.private, server.told, server.port = PrivateServer(folder), folder / "told", port
     try:
-        wait_for(lambda: answers(port) and workers_of(server), 60)
+        wait_for(lambda: answers(port) and len(workers_of(server)) == len(WORKERS), 60)
         yield server
     finally:
-        for pid in [*workers_of(server), server.pid]:
+        for pid in [*workers_of(server).values(), server.pid]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         server.wait()
@@ -64,12 +65,13 @@ def answers(port):
 
 
 def workers_of(server):
-    """Return the ids of the delivery workers that the server has started."""
+    """Return the ids of the workers that the server has started, by command."""
     listing = subprocess.run(
         ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
-    return [int(pid) for pid, parent, command in rows if int(parent) == server.pid and "deliver_webhooks" in command]
+    ours = [(int(pid), line.split()) for pid, parent, line in rows if int(parent) == server.pid]
+    return {name: pid for pid, line in ours for name in WORKERS & set(line)}
 
 
 def is_gone(pid):
@@ -79,26 +81,27 @@ def is_gone(pid):
 
 
 def test_a_worker_that_fails_is_started_again_and_the_server_goes_on(serving):
-    [worker] = workers_of(serving)
-    os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: "deliver_webhooks ended (-9)" in serving.told.read_text(), 10)
+    workers = workers_of(serving)
+    for name, worker in workers.items():
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda name=name: f"{name} ended (-9)" in serving.told.read_text(), 10)
     assert answers(serving.port)
-    [again] = wait_for(lambda: workers_of(serving), 20)
-    assert again != worker
+    wait_for(lambda: len(workers_of(serving)) == len(WORKERS), 20)
+    assert not {*workers.values()} & {*workers_of(serving).values()}
 
 
-def test_ctrl_c_stops_the_worker_and_the_database_too(serving):
-    [worker] = workers_of(serving)
+def test_ctrl_c_stops_the_workers_and_the_database_too(serving):
+    workers = workers_of(serving)
     os.killpg(serving.pid, signal.SIGINT)
     assert serving.wait(timeout=20) == 0
-    assert is_gone(worker)
+    assert all(map(is_gone, workers.values()))
     assert serving.told.read_text().rstrip().endswith("Stopped.")
     wait_for(lambda: serving.private.pid is None, 20)
 
 
 def test_a_killed_server_leaves_no_worker_that_keeps_the_database_up(serving):
-    [worker] = workers_of(serving)
+    workers = workers_of(serving)
     serving.kill()
     serving.wait()
-    wait_for(lambda: is_gone(worker), 10)
+    wait_for(lambda: all(map(is_gone, workers.values())), 10)
     wait_for(lambda: serving.private.pid is None, 20)

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from billers.tenancy import Tenanted
 from core.audit import History
 from events.models import Delivery
+from imports.models import Import, Piece, What
 
 COMPOSITE = {
     "external_reference": "INV-1",
@@ -48,6 +49,8 @@ def test_the_tables_of_tenants_are_these():
         "events_webhookendpointhistory",
         "events_webhooksecret",
         "imports_import",
+        "imports_job",
+        "imports_piece",
         "imports_profile",
         "ledger_entry",
         "payments_payerreference",
@@ -127,6 +130,8 @@ def test_every_key_between_tenants_tables_contains_the_biller(db):
         "delivery_endpoint_of_biller": True,
         "delivery_event_of_biller": True,
         "entry_of_payment": True,
+        "job_of_import": True,
+        "piece_of_import": True,
         "reversal_of_payment": True,
         **{f"payer_reference_of_billers_{kind}": True for kind in ("customer", "account", "bill")},
     }
@@ -166,6 +171,10 @@ LISTS = [
     "deliveries?state=pending",
     "deliveries?endpoint={endpoint}&event={event}",
     "deliveries/{delivery}",
+    "imports",
+    "imports?kind=bills&status=running&dry_run=false",
+    "imports/{sent}",
+    "imports/{sent}/errors",
 ]
 CALLS = [
     ("POST", "bills", {**COMPOSITE, "external_reference": "INV-2", "account": "ACC-1"}),
@@ -194,6 +203,8 @@ CALLS = [
     ("PATCH", "webhook_endpoints/{endpoint}", {"enabled": False}),
     ("POST", "webhook_endpoints/{endpoint}/rotate", None),
     ("POST", "deliveries/{delivery}/redeliver", None),
+    ("POST", "imports?kind=bills", b"a,b\n"),
+    ("POST", "imports/{sent}/cancel", None),
     *(("GET", path, None) for path in LISTS),
 ]
 
@@ -210,14 +221,18 @@ def test_every_statement_about_a_tenants_table_names_the_biller(api, method, pat
     payment = {**PAYMENT, "external_reference": "PAID", "obligation": bill["id"]}
     assert api.post("/billing/payments", payment, Idempotency_Key="before").status_code == 201
     ids = {"bill": bill["id"], "account": bill["account_id"], "customer": bill["customer_id"]}
-    path = path.format(**ids, endpoint=endpoint["id"], delivery=delivery["id"], event=delivery["event_id"])
+    sent = api.call("POST", "/billing/imports?kind=bills", b"a\n", Content_Type="text/csv").json()["id"]
+    Piece.objects.keep(Import.objects.get(pk=sent), What.REFUSED, [b"a\r\n"])
+    path = path.format(**ids, sent=sent, endpoint=endpoint["id"], delivery=delivery["id"], event=delivery["event_id"])
     with CaptureQueriesContext(connection) as captured:
-        response = api.call(method, f"/billing/{path}", told(body, **ids), Idempotency_Key="once")
+        sheet = {"Content_Type": "text/csv"} if isinstance(body, bytes) else {}
+        response = api.call(method, f"/billing/{path}", told(body, **ids), Idempotency_Key="once", **sheet)
+        _ = response.getvalue()
     assert response.status_code in ({409} if body is COMPOSITE else {200, 201, 202}), response.content
     about = [query["sql"] for query in captured if NAMED.search(query["sql"])]
     assert about
     assert [sql for sql in about if "biller_id" not in sql] == []
-    finding = [sql for sql in about if not sql.lstrip().startswith(("INSERT", "WITH part0 AS (INSERT"))]
+    finding = [sql for sql in about if not sql.lstrip().startswith(("INSERT", "COPY", "WITH part0 AS (INSERT"))]
     assert [sql for sql in finding if not re.search(OF_ONE_BILLER, sql.partition(" WHERE ")[2])] == []
 
 

@@ -27,7 +27,7 @@ def _codes_in(tree):
             yield from (key.value for key in node.value.keys)
 
 
-APPS = ["api", "billers", "core", "customers", "accounts", "bills", "ledger", "events", "payments"]
+APPS = ["api", "billers", "core", "customers", "accounts", "bills", "ledger", "events", "payments", "imports"]
 # Said by forms and commands, never by the API.
 ELSEWHERE = {"invalid", "unknown_timezone", "unknown_country"}
 
@@ -54,7 +54,7 @@ def test_every_explained_code_is_said_somewhere():
     # DRF says “null” by itself, and a record's name is put before “_not_found”.
     derived = {
         "null",
-        *(f"{kind}_not_found" for kind in ("customer", "account", "bill", "webhook_endpoint", "delivery")),
+        *(f"{kind}_not_found" for kind in ("customer", "account", "bill", "webhook_endpoint", "delivery", "import")),
         *(f"{what}_not_found" for what in ("payment", "payer", "obligation")),
     }
     assert [code for code in OWN if f'"{code}"' not in source and code not in derived] == []

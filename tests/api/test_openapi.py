@@ -15,6 +15,7 @@ from openapi_spec_validator import validate
 from api.management.commands import openapi
 from billers.models import ApiKey
 from events.models import MOST_ENDPOINTS, Type, WebhookEndpoint
+from imports.models import Import, Piece, What
 
 DOCUMENT = json.loads((settings.BASE_DIR / "docs" / "openapi.json").read_text())
 # What every answer of a web application carries, whatever it is about.
@@ -66,14 +67,18 @@ BODIES = {
     "bills_payer_reference_make": {},
     "payments_create": {**PAYMENT, "metadata": {"note": "x"}, "paid_at": "2026-01-31T10:00:00+02:00"},
     "payments_reverse": {"reason": "typed twice"},
+    "imports_create": "external_reference,currency,amount_due,customer_external_reference\nN,ZAR,5,C\n",
+    "imports_cancel": {},
     "partner_payments_create": PAYMENT,
     "partner_payments_reverse": {"reason": "no answer"},
 }
-QUERIES = {"partner_obligations_list": "biller=acme&reference=B"}
+FILES = {"imports_create"}
+"""Whose bodies are files."""
+QUERIES = {"partner_obligations_list": "biller=acme&reference=B", "imports_create": "kind=bills"}
 """What a question cannot do without."""
 MALFORMED = {"nonsense": 1, "external_reference": " "}
 CREATED = {name for name in BODIES if name.endswith(("_create", "_payer_reference_make", "_reverse"))}
-BODILESS = {"bills_void", "webhook_endpoints_rotate", "deliveries_redeliver"}
+BODILESS = {"bills_void", "webhook_endpoints_rotate", "deliveries_redeliver", "imports_cancel"}
 BODILESS |= {name for name in BODIES if name.endswith("_payer_reference_make")}
 OURS = {}
 """Our ids of the records that have no reference."""
@@ -108,6 +113,8 @@ def call(caller, operation, body="its own", query="", key=None, **headers):
     if requires_a_key(operation) and body != "{":
         headers.setdefault("Idempotency_Key", "once")
     sent = BODIES.get(operation) if body == "its own" else body
+    if operation in FILES and isinstance(sent, str):
+        headers.setdefault("Content_Type", "text/csv")
     if isinstance(sent, dict) and sent.get("obligation") == "$bill":
         sent = {**sent, "obligation": OURS["bill"]}
     response = caller.call(
@@ -137,6 +144,9 @@ def conforms(response, operation):
         return
     media, schema, formats = schema_of(operation, response.status_code)
     assert response.headers["Content-Type"] == media
+    if media == "text/csv":
+        assert response.getvalue()
+        return
     body = response.json()
     Draft202012Validator(schema.schema, format_checker=formats).validate(body)
     if response.status_code >= 400:
@@ -174,7 +184,9 @@ def records(api, partner_api):
         endpoint = api.post("/billing/webhook_endpoints", {"url": "https://hooks.example/"}).json()
     api.get("/billing/events")
     delivery = api.get(f"/billing/deliveries?endpoint={endpoint['id']}").json()["data"][0]
-    OURS.update(webhook_endpoints=endpoint["id"], deliveries=delivery["id"])
+    sent = api.call("POST", "/billing/imports?kind=bills", "_line\n", Content_Type="text/csv").json()
+    Piece.objects.keep(Import.objects.get(pk=sent["id"]), What.REFUSED, [b"_line,_errors\r\n"])
+    OURS.update(webhook_endpoints=endpoint["id"], deliveries=delivery["id"], imports=sent["id"])
     owed = {**bill, "external_reference": "O", "amount_due": 100, "customer": "C"}
     OURS["bill"] = api.post("/billing/bills", owed).json()["id"]
     payment = {**PAYMENT, "external_reference": "P", "obligation": OURS["bill"]}
@@ -217,7 +229,7 @@ def test_writes_answer_what_is_documented(caller, records, operation):
     first = call(caller, operation, Idempotency_Key="k")
     # What has a payer reference is told it again.
     expected = 200 if operation.endswith("_payer_reference_make") else 201 if operation in CREATED else 200
-    assert first.status_code == (202 if "redeliver" in operation else expected)
+    assert first.status_code == (202 if "redeliver" in operation or operation in FILES else expected)
     again = call(caller, operation, Idempotency_Key="k")
     assert (again.content, again.headers["Idempotent-Replayed"]) == (first.content, "true")
     if "_put" in operation and not operation.startswith("bills"):
@@ -227,7 +239,7 @@ def test_writes_answer_what_is_documented(caller, records, operation):
 
 @pytest.mark.parametrize("operation", WRITES)
 def test_the_bodies_that_pass_are_of_the_documented_schema(operation):
-    content = OPERATIONS[operation][2]["requestBody"]["content"]["application/json"]
+    content = next(iter(OPERATIONS[operation][2]["requestBody"]["content"].values()))
     schema = Draft202012Validator({**content["schema"], "components": DOCUMENT["components"]})
     schema.validate(BODIES[operation])
     assert not schema.is_valid(MALFORMED)
@@ -283,7 +295,7 @@ def test_refusals_of_every_operation_are_documented(caller, api_for, owner, nobo
         # A reference that a partner reverses may still come; an id of ours may not.
         absent = f"pay_{'0' * 22}" if "payments" in operation else "absent"
         seen += [call(caller, operation, key=absent)]
-    if operation in QUERIES or "settlements" in operation:
+    if operation == "partner_obligations_list" or "settlements" in operation:
         seen += [call(caller, operation, query="biller=nobody" if "settlements" in operation else "")]
         seen += [caller.get(path_of(operation).replace("=B", "=nobody"))]
     deleted = caller.call("DELETE", path_of(operation))
@@ -297,8 +309,9 @@ def test_refusals_of_every_operation_are_documented(caller, api_for, owner, nobo
             call(caller, operation, "{"),
             call(caller, operation, ""),
         ]
+        monkeypatch.setattr(settings, "IMPORT_MAX_BYTES", settings.API_MAX_BODY_BYTES)
         seen += [call(caller, operation, [1]), call(caller, operation, "x" * (settings.API_MAX_BODY_BYTES + 1))]
-        seen += [call(caller, operation, "{}", **{"Content-Type": "text/plain"})]
+        seen += [call(caller, operation, "{}", Content_Type="text/plain")]
         seen += [call(caller, operation, Idempotency_Key="no blanks")]
         call(caller, operation, Idempotency_Key="used")
         seen += [call(caller, operation, {"other": 1} if operation not in BODILESS else {}, Idempotency_Key="used")]

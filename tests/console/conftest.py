@@ -7,6 +7,7 @@ from billers.models import ApiKey, Biller
 from bills.models import Bill
 from customers.models import Customer
 from events.models import Event, WebhookEndpoint
+from imports.models import Import
 from payments.models import PayerReference, Payment
 
 
@@ -101,6 +102,7 @@ def many(made, biller):
                 },
             )
             made(PayerReference.objects.give, obligation_id=bill.pk)
+            Import.objects.take_up(biller, f"{number}", file_name=f"{number}.csv")
             asked = {"external_reference": f"P-{number}", "amount": 1, "currency": "ZAR", "method": "cash"}
             made(Payment.objects.collect, fingerprint=b"x" * 32, obligation=bill.pk, **asked)
         Event.objects.pick_up(biller)

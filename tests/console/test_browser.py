@@ -11,6 +11,7 @@ from billers.acts import perform
 from billers.models import Biller
 from bills.models import Bill
 from customers.models import Customer
+from imports.running import Runner
 from ledger.models import Entry
 from payments.models import Payment, Reversal
 
@@ -157,4 +158,37 @@ def test_a_clerk_records_a_payment_after_seeing_its_effect_and_reverses_it(brows
     assert Reversal.objects.get().payment_id == payment.pk
     bill.refresh_from_db()
     assert (bill.status, bill.amount_paid) == ("UNPAID", 0)
+    assert complaints == []
+
+
+def test_a_clerk_imports_a_file_after_seeing_how_it_begins(browser_page, bill, complaints, tmp_path):
+    page = browser_page
+    file = tmp_path / "november.csv"
+    header = "external_reference,currency,amount_due,Payer,Note"
+    file.write_text("\n".join([header, *(f"N-{n},ZAR,{n},C-1,for November" for n in range(12))]))
+    sign_in(page, f"/admin/imports/import/add/?biller={bill.biller_id}")
+    page.wait_for_url("**/add/?biller=*")
+    page.locator("input[type=file]").set_input_files(str(file))
+    page.get_by_role("button", name="Look at it").click()
+    page.get_by_text("These columns are no fields: “Payer”, “Note”.").wait_for()
+    page.get_by_label("Map").fill("customer_external_reference=Payer\ndescription=Note")
+    page.get_by_role("button", name="Look again").click()
+    page.get_by_text("→ customer_external_reference").wait_for()
+    page.get_by_role("button", name="Dry run").click()
+    page.get_by_text("It waits for a worker.").wait_for()
+    assert Runner(once=True).work()["completed"] == 1
+    page.get_by_role("link", name="Back to the file").wait_for()  # the page came again by itself
+    page.get_by_text("1 — get them as CSV").wait_for()
+    assert Bill.objects.count() == 1
+    page.get_by_role("link", name="Back to the file").click()
+    page.get_by_text("→ description").wait_for()
+    page.get_by_role("button", name="Import it").click()
+    page.get_by_text("It waits for a worker.").wait_for()
+    assert Runner(once=True).work()["completed"] == 1
+    page.get_by_text("Completed").first.wait_for()
+    assert Bill.objects.count() == 12
+    with page.expect_download() as download:
+        page.get_by_role("link", name="get them as CSV").click()
+    assert download.value.suggested_filename == "november.csv.errors.csv"
+    assert "out_of_range" in download.value.path().read_text()
     assert complaints == []

@@ -8,11 +8,12 @@ from billers.models import ApiKey, Biller, Partner
 from bills.models import Bill
 from customers.models import Customer
 from events.models import Delivery, Event, WebhookEndpoint
+from imports.models import Import
 from ledger.models import Entry
 from payments.models import PayerReference, Payment
 
 RECORDS = [Biller, Partner, ApiKey, Customer, Bill._meta.get_field("account").related_model, Bill, Entry, Event]
-RECORDS += [WebhookEndpoint, Delivery, Payment, PayerReference]
+RECORDS += [WebhookEndpoint, Delivery, Payment, PayerReference, Import]
 READ_ONLY = [Entry, Event, WebhookEndpoint, Delivery]
 LISTED = [model for model in RECORDS if model not in {Biller, Partner}]
 
@@ -33,6 +34,7 @@ def everything(made, biller, request):
     asked = {"external_reference": "R-1", "amount": 5, "currency": "ZAR", "method": "cash", "obligation": bill.pk}
     made(Payment.objects.collect, fingerprint=b"x" * 32, **asked)
     made(PayerReference.objects.give, obligation_id=bill.pk)
+    Import.objects.take_up(biller, "f", file_name="bills.csv")
 
 
 @pytest.mark.parametrize("model", RECORDS)

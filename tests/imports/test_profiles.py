@@ -9,8 +9,9 @@ from sheets import row, sheet
 from billers.acts import perform
 from billers.models import Biller
 from bills.models import Bill
-from imports import profiles
 from imports.models import Profile, is_profile_name
+from imports.options import OPTIONS as EVERY
+from imports.options import of_file
 
 ODD = "No;Due;Who\nB1;1.234,50;42\n"
 OPTIONS = (
@@ -26,7 +27,7 @@ def test_a_saved_profile_stands_for_its_options(bring):
     kept = Profile.objects.get()
     assert (kept.name, kept.biller.reference, kept.biller.mode) == ("erp", "acme", "live")
     assert kept.options == {
-        "mapping": ["external_reference=No", "amount_due=Due", "customer_external_reference=Who"],
+        "map": ["external_reference=No", "amount_due=Due", "customer_external_reference=Who"],
         "amounts": "major",
         "decimal": ",",
         "thousands": ".",
@@ -79,9 +80,9 @@ def test_a_profile_is_its_billers_and_its_modes_alone(bring, biller):
     assert Profile.objects.for_biller(biller).get().options["currency"] == "EUR"
 
 
-def test_the_options_that_a_profile_holds_are_those_of_the_command():
-    told = profiles.given(dict.fromkeys((*profiles.USUAL, "dry_run", "on_error", "errors", "events", "json"), "x"))
-    assert {*told} == {*profiles.USUAL}
+def test_a_profile_holds_what_says_how_a_file_is_to_be_understood():
+    held = of_file({option.name: "other than usual" for option in EVERY})
+    assert {option.name for option in EVERY} - {*held} == {"dry_run", "on_error", "max_errors", "events"}
 
 
 def test_a_name_is_of_1_to_64_plain_characters():

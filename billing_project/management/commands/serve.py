@@ -25,7 +25,7 @@ from payments.management.commands.load_demo import DEMO_KEY, DEMO_LOGIN, DEMO_PA
 # Granian's longest: a thread that ends takes its database connection with it.
 THREAD_IDLE_SECONDS = 600
 
-WORKERS = ("deliver_webhooks",)
+WORKERS = ("deliver_webhooks", "run_imports")
 """The commands that run beside the server."""
 
 # A process of the server's that is forked while a command is started would keep the pipe open that tells of its start,

@@ -9,4 +9,4 @@ class Command(ImportCommand):
 
     help = __doc__.strip()
     kind = PAYMENTS
-    known = "A payment that exists is never changed: a row that says the same is unchanged, any other is refused."
+    existing = "A payment that exists is never changed: a row that says the same is unchanged, any other is refused."

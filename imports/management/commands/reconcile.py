@@ -15,7 +15,7 @@ from billers.models import Mode, Partner
 from core.money import display, is_currency
 from core.refusals import Refusal
 from imports.columns import BadOption
-from imports.profiles import delimiter_of
+from imports.options import delimiter_of
 from imports.reading import Sheet, Unreadable
 from imports.reconciling import COLUMNS, DIFFERENCES, MATCHED, Columns, Comparison, reconcile
 from imports.showing import Shown

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("billers", "0004_enabled_within_a_mode"),
-        ("imports", "0003_kinds"),
+        ("imports", "0004_jobs"),
     ]
 
     operations = [
