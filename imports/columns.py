@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.spreadsheets import unmarked_column
 from imports import cells
 from imports.cells import NULL, Fault, Remembered, escaped
 from imports.reading import OWN_COLUMNS, Record
@@ -235,7 +236,7 @@ class Layout:
         if self.header.count(name) > 1:
             raise BadOption(f"The column “{name}” stands in the header more than once.")
         index = self.header.index(name)
-        return lambda table: table[index]
+        return lambda table: unmarked_column(table[index])
 
 
 def is_field(name: str) -> bool:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from core.spreadsheets import DELIMITERS, name_of
 from imports.cells import Fault
 
-DELIMITERS = ",;\t|"
 OWN_COLUMNS = ("_line", "_errors")
 """What the file of refused rows adds; a file that holds them was mended, and they are passed over."""
 
@@ -102,9 +102,10 @@ class Sheet:
         headers = {}
         for delimiter in DELIMITERS:
             self.delimiter = delimiter
-            headers[delimiter] = next((record.cells for record in self._rows() if record.fault is None), [])
+            first = next(self._rows(), None)
+            headers[delimiter] = first.cells if first is not None else []
         self.delimiter = max(headers, key=lambda delimiter: len(headers[delimiter]))
-        self.header = [name.strip() for name in headers[self.delimiter]]
+        self.header = [name_of(cell) for cell in headers[self.delimiter]]
         if not any(self.header):
             raise Unreadable("The file is empty: its first line must name the columns.")
         if any("\0" in name or not _encodable(name) for name in self.header):
