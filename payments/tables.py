@@ -1,0 +1,37 @@
+"""What payments look like as a table: all that the list tells, whoever took them, standing and reversed."""
+
+from django.db.models import Case, F, TextField, Value, When
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Cast
+
+from api.exporting import Table, identity, moment, plain, text
+
+_ONE = KeyTextTransform("obligation", KeyTransform(0, "allocations"))
+_OBLIGATION = Case(When(allocations__1__isnull=True, then=_ONE), output_field=TextField())
+_STATUS = Case(
+    When(reversals__created_at__isnull=False, then=Value("REVERSED")),
+    default=Value("ACCEPTED"),
+    output_field=TextField(),
+)
+
+PAYMENTS = Table(
+    "payments",
+    (
+        identity("id", "pay", ours=False),
+        text("external_reference"),
+        plain("amount"),
+        plain("currency"),
+        plain("method"),
+        text("obligation", _OBLIGATION),
+        text("allocations", Cast(F("allocations"), TextField())),
+        plain("amount_remaining"),
+        moment("paid_at", ours=False),
+        text("payer_name"),
+        plain("status", _STATUS),
+        plain("partner", "partner__reference"),
+        text("actor"),
+        moment("created_at", ours=False),
+        moment("reversed_at", "reversals__created_at", ours=False),
+        text("reversal_reason", "reversals__reason"),
+    ),
+)
