@@ -225,7 +225,7 @@ class ListViewSet(TenantViewSet, Listing):
         return super().get_renderers()
 
     def list(self, request: Request) -> HttpResponse | StreamingHttpResponse:
-        """Answer a page of the rows that were asked for; as text/csv all of them, in no order unless sorted."""
+        """Answer a page of the rows that were asked for, in the list's own order unless sorted."""
         if self.table is None:
             return super().list(request)
         if not wants_table(request):
