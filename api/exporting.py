@@ -214,12 +214,12 @@ class Export:
 
 def _with_ids(line: bytes, count: int) -> bytes:
     """Return a line whose first cells are ids as callers know them; such cells hold nothing that could be quoted."""
-    *cells, rest = line.split(b",", count)
-    told = []
-    for cell in cells:
-        prefix, _, key = cell.partition(b"_")
-        told.append(encode_number(prefix.decode(), int(key, 16)).encode() if key else b"")
-    return b",".join([*told, rest])
+    cells = line[:-1].split(b",", count)
+    for place in range(count):
+        prefix, _, key = cells[place].partition(b"_")
+        if key:
+            cells[place] = encode_number(prefix.decode(), int(key, 16)).encode()
+    return b",".join(cells) + b"\n"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from core.spreadsheets import unmarked_column
 from imports import cells
 from imports.cells import NULL, Fault, Remembered, escaped
-from imports.reading import OWN_COLUMNS, Record
+from imports.reading import OWN_COLUMNS, TOLD_COLUMNS, Record
 
 Column = Sequence[str]
 """The cells of one column, from top to bottom."""
@@ -95,7 +95,8 @@ class Layout:
             if is_field(name) and name not in self.sources:
                 self.sources[name] = self._column(name)
                 used.add(name)
-        unknown = [name or "(unnamed)" for name in self.header if name not in used and name not in OWN_COLUMNS]
+        passed_over = {*used, *OWN_COLUMNS, *TOLD_COLUMNS}
+        unknown = [name or "(unnamed)" for name in self.header if name not in passed_over]
         if unknown and not self.options.ignore_unknown:
             raise BadOption(
                 f"These columns are no fields: {_listed(unknown)}. Say where they go with --map, or --ignore-unknown."

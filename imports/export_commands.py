@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from api.exporting import Export
+from api.tables import BROKEN_OFF
 from api.views import ListViewSet
 from billers.models import Biller, Mode
 from imports import exporting
@@ -77,11 +78,22 @@ class ExportCommand(BaseCommand):
     def _write(self, export: Export, output: str) -> None:
         with Shown(self.stderr) as shown:
             if output == "-":
-                exporting.write(export, sys.stdout.buffer, shown.progress)
-                sys.stdout.buffer.flush()
+                self._pass_on(export, shown.progress)
                 return
             with exporting.written(Path(output)) as file:
                 exporting.write(export, file, shown.progress)
+
+    @staticmethod
+    def _pass_on(export: Export, progress: exporting.Progress) -> None:
+        out = sys.stdout.buffer
+        try:
+            exporting.write(export, out, progress)
+        except DatabaseError:
+            if export.header:
+                out.write(BROKEN_OFF.encode())
+            raise
+        finally:
+            out.flush()
 
     def _report(self, export: Export, output: str, *, as_json: bool) -> None:
         if as_json:

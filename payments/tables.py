@@ -7,7 +7,9 @@ from django.db.models.functions import Cast
 from api.exporting import Table, identity, moment, plain, text
 
 _ONE = KeyTextTransform("obligation", KeyTransform(0, "allocations"))
+# Either cell says what was paid, never both: a payment that is read back names it once.
 _OBLIGATION = Case(When(allocations__1__isnull=True, then=_ONE), output_field=TextField())
+_SEVERAL = Case(When(allocations__1__isnull=False, then=Cast(F("allocations"), TextField())), output_field=TextField())
 _STATUS = Case(
     When(reversals__created_at__isnull=False, then=Value("REVERSED")),
     default=Value("ACCEPTED"),
@@ -23,7 +25,7 @@ PAYMENTS = Table(
         plain("currency"),
         plain("method"),
         text("obligation", _OBLIGATION),
-        text("allocations", Cast(F("allocations"), TextField())),
+        text("allocations", _SEVERAL),
         plain("amount_remaining"),
         moment("paid_at", ours=False),
         text("payer_name"),
