@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
-from django.db.models import F, Func, QuerySet, TextField, Value
+from django.db.models import F, Func, QuerySet, TextField
 from django.db.models.fields.json import KeyTextTransform
 
 from api.cursors import Sort
@@ -27,6 +27,7 @@ MOST_KEYS = 500
 _KEY_LENGTH = 40
 _FEW = 10_000
 _CHUNK = 1 << 16
+_UUID_LENGTH = 36
 
 # What the session's own settings may be does not matter: a table looks the same everywhere, and may take its time.
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -51,23 +52,17 @@ _OTHER_KEYS = """
 
 
 class Moment(Func):
-    """A moment as ISO 8601, in UTC."""
+    """A moment as ISO 8601, in the session's UTC; `to_char` would take three times as long."""
 
-    template = """to_char(%(expressions)s, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+    template = "replace((%(expressions)s)::timestamp::text, ' ', 'T') || 'Z'"
     output_field = TextField()
 
 
 class Named(Func):
-    """An id as its prefix and 32 hexadecimal digits; the way out makes an id of ours of it."""
+    """A prefix and a UUID, of which the way out makes an id of ours."""
 
+    template, arg_joiner = "%(expressions)s", " || '_' || "
     output_field = TextField()
-
-    def __init__(self, prefix: Any, key: str) -> None:
-        super().__init__(prefix, F(key))
-
-    def as_sql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
-        (prefix, before), (key, after) = map(compiler.compile, self.source_expressions)
-        return f"{prefix} || '_' || encode(uuid_send({key}), 'hex')", [*before, *after]
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,8 @@ class Column:
     expression: Any
     ours: bool = False
     """Whether it is ours to say, so that no file brings it in; a table has such columns when asked."""
-    is_id: bool = False
+    prefix: str | None = None
+    """What the ids in it begin with; empty where the database writes that too."""
 
 
 def plain(name: str, source: Any = "", *, ours: bool = False) -> Column:
@@ -97,9 +93,11 @@ def moment(name: str, path: str = "", *, ours: bool = True) -> Column:
 
 
 def identity(name: str, prefix: Any, path: str = "", *, ours: bool = True) -> Column:
-    """Return a column of our ids; all of them stand before the other columns."""
-    told = Value(prefix, output_field=TextField()) if isinstance(prefix, str) else prefix
-    return Column(name, Named(told, path or name), ours, is_id=True)
+    """Return a column of our ids, of one kind or of the kind that an expression tells; ids stand before all others."""
+    key = F(path or name)
+    if isinstance(prefix, str):
+        return Column(name, key, ours, prefix)
+    return Column(name, Named(prefix, key), ours, "")
 
 
 def _read(name: str, source: Any) -> Any:
@@ -199,10 +197,10 @@ class Export:
     def _joined(self, lines: Iterator[Any]) -> Iterator[bytes]:
         ready = [header_line(self.header).encode()]
         size = 0
-        ids = sum(column.is_id for column in self.chosen)
+        prefixes = [column.prefix for column in self.chosen if column.prefix is not None]
         for line in lines:
             self.written += 1
-            told = _with_ids(bytes(line), ids) if ids else bytes(line)
+            told = _with_ids(bytes(line), prefixes) if prefixes else bytes(line)
             ready.append(told)
             size += len(told)
             if size >= _CHUNK:
@@ -212,13 +210,14 @@ class Export:
         yield b"".join(ready)
 
 
-def _with_ids(line: bytes, count: int) -> bytes:
+def _with_ids(line: bytes, prefixes: Sequence[str]) -> bytes:
     """Return a line whose first cells are ids as callers know them; such cells hold nothing that could be quoted."""
-    cells = line[:-1].split(b",", count)
-    for place in range(count):
-        prefix, _, key = cells[place].partition(b"_")
-        if key:
-            cells[place] = encode_number(prefix.decode(), int(key, 16)).encode()
+    cells = line[:-1].split(b",", len(prefixes))
+    for place, prefix in enumerate(prefixes):
+        if key := cells[place]:
+            told = prefix or key[: -_UUID_LENGTH - 1].decode()
+            number = int(key[-_UUID_LENGTH:].replace(b"-", b""), 16)
+            cells[place] = encode_number(told, number).encode()
     return b",".join(cells) + b"\n"
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import date, datetime
+from datetime import date
 
 import pytest
 from tabled import KINDS, LISTINGS, asked, content, issued, read, table
@@ -49,7 +49,8 @@ def cell_of(row, name):
     """Return the cell that the JSON of a row makes, as text."""
     value = row["metadata"].get(name.removeprefix("metadata.")) if name.startswith("metadata.") else row[name]
     if name.endswith("_at") and value is not None:
-        return f"{datetime.fromisoformat(value):%Y-%m-%dT%H:%M:%S.%fZ}"
+        whole, _, fraction = value.removesuffix("Z").partition(".")
+        return f"{whole}.{fraction.rstrip('0')}".removesuffix(".") + "Z"
     return "" if value is None else str(value) if isinstance(value, int) else marked(value)
 
 
