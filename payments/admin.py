@@ -41,9 +41,9 @@ from ledger.exported import ExportedAdmin
 from ledger.forms import AmountInput, RecordInput, minor_units, shown
 from ledger.models import Entry
 from ledger.staff import CurrencyFilter, Table
+from payments import tables
 from payments.collecting import KINDS, fingerprint_of, kind_of
 from payments.models import Method, PayerReference, Payment, Reversal
-from payments import tables
 
 OBLIGATIONS = ("bill", "account", "customer")
 LOTS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
