@@ -41,6 +41,10 @@ class ExportCommand(BaseCommand):
     def _table(self) -> Any:
         return self.listing.table
 
+    @property
+    def _usual(self) -> str:
+        return "those that an import reads" if any(column.ours for column in self._table.columns) else "all"
+
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the biller, where to write, and what."""
         add = parser.add_argument
@@ -53,7 +57,7 @@ class ExportCommand(BaseCommand):
         add("--sort", metavar="FIELD", help=f"{', '.join(self.listing.sorts)}, descending with --sort=-FIELD; "
             "without it in no order, which is quicker")  # fmt: skip
         add("--columns", metavar="NAMES",
-            help="names with commas between, or all; without it those that an import reads")  # fmt: skip
+            help=f"names with commas between, or all; without it {self._usual}")  # fmt: skip
         add("--json", action="store_true", help="print the report as JSON on standard output, and nothing else there")
 
     def handle(self, *, biller: str, mode: str, output: str, json: bool, **options: Any) -> None:

@@ -323,10 +323,19 @@ def test_a_table_is_named_for_saving_and_has_no_pages(api, biller):
     assert not {"Next-Cursor", "Prev-Cursor", "Link"} & set(response.headers)
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/xml"])
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "", ";", "a"])
 def test_a_form_that_lists_do_not_have_is_refused(api, biller, accept):
     refused = api.get("/billing/bills", Accept=accept)
     assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")
+
+
+@pytest.mark.parametrize(
+    "accept", [",", "text/csv;q", "text/csv;=", "*/*;q=nan", "text/csv," * 60, "x" * 9000, "*;q=é"]
+)
+def test_no_accept_header_is_an_error_of_ours(api, biller, accept):
+    response = api.get("/billing/bills", Accept=accept)
+    b"".join(response)
+    assert response.status_code in {200, 406}
 
 
 def test_what_is_no_such_list_has_no_table(api, records):
