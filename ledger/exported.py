@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import path, reverse
@@ -27,8 +26,7 @@ class ExportedAdmin(TenantAdmin):
         return [path("export/", view, name=name), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        asked = _narrowed(request)
-        address = f"{self._address('export')}?{asked.urlencode()}" if chosen_biller(request) else None
+        address = f"{self._address('export')}?{request.GET.urlencode()}" if chosen_biller(request) else None
         return super().changelist_view(request, {"export": address, **(extra_context or {})})
 
     def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
@@ -36,11 +34,9 @@ class ExportedAdmin(TenantAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         biller = chosen_biller(request)
-        asked = _narrowed(request)
-        back = HttpResponseRedirect(f"{self._address('changelist')}?{asked.urlencode()}")
+        back = HttpResponseRedirect(f"{self._address('changelist')}?{request.GET.urlencode()}")
         if biller is None:
             return back
-        request.GET = asked  # the list reads what is asked from there
         try:
             rows = self.get_changelist_instance(request).queryset.for_biller(biller)
             return streamed(self.exported.name, Export(self.exported, rows, columns=EVERYTHING).chunks())
@@ -53,11 +49,3 @@ class ExportedAdmin(TenantAdmin):
 
     def _address(self, page: str) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}")
-
-
-def _narrowed(request: HttpRequest) -> Any:
-    """Return what a list is asked for, without what only pages it."""
-    asked = request.GET.copy()
-    for name in (PAGE_VAR, ORDER_VAR):
-        asked.pop(name, None)
-    return asked

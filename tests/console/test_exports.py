@@ -29,7 +29,7 @@ KINDS = pytest.mark.parametrize("model", MODELS, ids=MODELS.get)
 
 
 @pytest.fixture
-def billers(transactional_db):
+def billers(no_table_open):
     """Exports read over a connection of their own, which sees what has been committed."""
     return Biller.objects.found(name="Highveld Water", reference="highveld")
 

@@ -16,7 +16,7 @@ from bills.models import Bill
 
 
 @pytest.fixture
-def pair(transactional_db):
+def pair(no_table_open):
     return Biller.objects.found(name="Acme Water", reference="acme")
 
 
