@@ -4,6 +4,7 @@ from django.contrib import admin
 from unfold.decorators import display
 
 from accounts.models import Account
+from accounts.tables import ACCOUNTS
 from billers.staff import link_to
 from customers.admin import CustomerAdmin
 from customers.models import Customer
@@ -34,6 +35,7 @@ class AccountAdmin(ObligationAdmin):
     """Accounts."""
 
     form = AccountForm
+    exported = ACCOUNTS
     narrowing = ("customer_id",)
     list_display = ("external_reference", "name", "customer_shown", "balance_shown", "changed")
     joined = ("biller", "customer")

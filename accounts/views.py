@@ -3,6 +3,7 @@
 from accounts.filters import AccountFilter
 from accounts.models import Account
 from accounts.serializers import AccountAnswer, NewAccount, PatchAccount, PutAccount
+from accounts.tables import ACCOUNTS
 from ledger.views import LedgerRecordViewSet
 
 
@@ -15,4 +16,5 @@ class AccountViewSet(LedgerRecordViewSet):
     answer = AccountAnswer
     create_shape, put_shape, patch_shape = NewAccount(), PutAccount(), PatchAccount()
     filters = AccountFilter
+    table = ACCOUNTS
     sorts = {"created_at": False, "updated_at": False, "external_reference": False, "name": True}

@@ -14,4 +14,9 @@ class JsonAnyway(DefaultContentNegotiation):
     def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
         if request.META.get("HTTP_ACCEPT", "*/*") in _ANY:
             return renderers[0], renderers[0].media_type
-        return super().select_renderer(request, renderers, format_suffix)
+        chosen: Any = super().select_renderer(request, renderers, format_suffix)
+        if len(renderers) > 1:
+            # DRF does not weigh: of two forms that are taken, that which is wanted more comes by `q` alone.
+            wanted = request.get_preferred_type([renderer.media_type for renderer in renderers])
+            chosen = next(((one, wanted) for one in renderers if one.media_type == wanted), chosen)
+        return chosen

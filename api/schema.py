@@ -10,6 +10,7 @@ from rest_framework import serializers
 from api import fields, nodes
 from api.codes import RECORDS, rules_of
 from api.examples import examples_of
+from api.exporting import Table
 from api.nodes import TEXT, Node
 from api.operations import LIMIT, Operation, of
 from billers.tenancy import Record
@@ -61,6 +62,11 @@ class Schema(AutoSchema):
     @property
     def _action(self) -> str:
         return str(self.view.action)
+
+    @property
+    def _table(self) -> Table | None:
+        """What its list looks like as text/csv."""
+        return getattr(self.view, "table", None) if self._action == "list" else None
 
     @property
     def _operation(self) -> Operation:
@@ -115,6 +121,9 @@ class Schema(AutoSchema):
             nodes.query("sort", {"type": "string", "enum": sorts, "default": self.view.first_sort}),
         ]
         found += [nodes.query(name, nodes.asked(one)) for name, one in self.view.filters.base_filters.items()]
+        if table := self._table:
+            note = f"Of text/csv: {', '.join(table.names)}, with commas between, or all."
+            found.append(nodes.query("columns", TEXT, note))
         if "metadata.<key>" in self.view.filters.known():
             note = "By metadata: `metadata.<key>=<value>`, for example `metadata.route=7`."
             names = {"propertyNames": {"pattern": r"^metadata\..+"}, "additionalProperties": TEXT}
@@ -144,8 +153,15 @@ class Schema(AutoSchema):
             for status, meaning in operation.answers.items()
         }
         if operation.table:
-            table = {"schema": TEXT, "example": ",".join(operation.table) + "\r\n"}
-            answers["200"].setdefault("content", {})["text/csv"] = table
+            written = {"schema": TEXT, "example": ",".join(operation.table) + "\r\n"}
+            answers["200"].setdefault("content", {})["text/csv"] = written
+        if table := self._table:
+            usual = [column.name for column in table.chosen(None)[0]]
+            told = (
+                f"As text/csv the whole list, in no order unless sorted; {', '.join(self.view.of_pages)} are for JSON."
+            )
+            answers["200"]["description"] += f" {told}"
+            answers["200"]["content"]["text/csv"] = {"schema": TEXT, "example": ",".join(usual) + "\n"}
         nodes.show(examples_of(self.get_operation_id()), answers)
         self._component("Problem", nodes.problem_schema())
         return answers | {
@@ -157,7 +173,8 @@ class Schema(AutoSchema):
         """Return the headers of a success."""
         operation = self._operation
         if self._action == "list":
-            return ["Next-Cursor", "Prev-Cursor", "Link"]
+            table = ["Vary", "Content-Disposition"] if self._table else []
+            return ["Next-Cursor", "Prev-Cursor", "Link", *table]
         if operation.table:
             return ["Content-Disposition"] if operation.table_alone else ["Vary", "Content-Disposition"]
         tag = ["ETag"] if operation.versioned else []

@@ -1,10 +1,11 @@
 """The base of every viewset: the tenant, the manners of HTTP, and nothing of the business."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from django.db import connection, models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from rest_framework import viewsets
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.request import Request
@@ -12,12 +13,14 @@ from rest_framework.request import Request
 from api.answers import Answer, RowAnswer, json_response
 from api.authentication import caller_of
 from api.cursors import DEFAULT_LIMIT, MAX_LIMIT, Page, Sort, page
+from api.exporting import Export, Table
 from api.filters import ListFilter
 from api.idempotency import Claim, Replayed
 from api.operations import Operation
 from api.preconditions import etag, expected_versions, is_known
 from api.problems import Problem, invalid_parameter, problem, reading
 from api.serializers import Errors, Shape
+from api.tables import JSON_OR_CSV, either, streamed, wants_table
 from billers.acts import Act, perform
 from billers.models import Biller, Owner
 from billers.tenancy import TenantQuerySet
@@ -136,6 +139,13 @@ class TenantViewSet(Door):
         return [self.answer.told_with(row, expanded, biller, today) for row in rows]
 
 
+@dataclass(frozen=True)
+class Asking:
+    """Whose rows the filters of a list narrow down, where no request says so."""
+
+    biller: Biller
+
+
 class Listing(Door):
     """Lists by cursor, of the rows that a door opens."""
 
@@ -152,14 +162,16 @@ class Listing(Door):
         """Return the JSON objects of rows."""
         raise NotImplementedError
 
-    def list(self, request: Request) -> HttpResponse:
+    def list(self, request: Request) -> HttpResponse | StreamingHttpResponse:
         """Answer a page of the rows that were asked for, in the list's own order unless sorted."""
         expand = ["expand"] if self.answer.parents else []
         known = [*self.filters.known(), "limit", "cursor", "sort", *expand]
         asked = self.asked(*known, accepts=self.filters.knows)
         expanded = self.expanded(asked)
         rows, columns = self.reading(self.filters.narrowed(self.rows(), asked, self), expanded)
-        found = page(rows, columns, self._sort(asked), self._limit(asked), asked.get("cursor"))
+        found = page(
+            rows, columns, self.sorted_by(asked.get("sort", self.first_sort)), self._limit(asked), asked.get("cursor")
+        )
         told = self.told(found.rows, expanded)
         response = json_response(
             {"data": told, "next_cursor": found.next_cursor, "previous_cursor": found.previous_cursor}
@@ -171,12 +183,17 @@ class Listing(Door):
         """Return the rows as they are read, and which of their columns."""
         return rows, self.answer.columns_with(expanded)
 
-    def _sort(self, asked: dict[str, str]) -> Sort:
-        name = asked.get("sort", self.first_sort)
+    @classmethod
+    def sorted_by(cls, name: str) -> Sort:
+        """Return the order that `sort=` names.
+
+        Raises:
+            Problem: 400 `invalid_sort`.
+        """
         field = name.removeprefix("-")
-        if field not in self.sorts:
-            raise invalid_parameter("sort", f"Sort by {', '.join(self.sorts)}; a leading - descends.", "invalid_sort")
-        return Sort(field, descending=name.startswith("-"), nullable=self.sorts[field])
+        if field not in cls.sorts:
+            raise invalid_parameter("sort", f"Sort by {', '.join(cls.sorts)}; a leading - descends.", "invalid_sort")
+        return Sort(field, descending=name.startswith("-"), nullable=cls.sorts[field])
 
     def _limit(self, asked: dict[str, str]) -> int:
         text = asked.get("limit", str(DEFAULT_LIMIT))
@@ -202,7 +219,46 @@ def _link(request: Request, response: HttpResponse, found: Page) -> None:
 
 
 class ListViewSet(TenantViewSet, Listing):
-    """Lists of a biller's own rows."""
+    """Lists of a biller's own rows, a page as JSON or, where a table is declared, all of them as CSV."""
+
+    table: ClassVar[Table | None] = None
+    of_pages: ClassVar[tuple[str, ...]] = ("limit", "cursor", "expand")
+    """What can be asked for as JSON only."""
+
+    def get_renderers(self) -> Any:
+        if self.table is not None and self.action == "list":
+            return [renderer() for renderer in JSON_OR_CSV]
+        return super().get_renderers()
+
+    def list(self, request: Request) -> HttpResponse | StreamingHttpResponse:
+        """Answer a page of the rows that were asked for, in the list's own order unless sorted."""
+        if self.table is None:
+            return super().list(request)
+        if not wants_table(request):
+            return either(super().list(request))
+        asked = self.asked(*self.known_of_table(), *self.of_pages, accepts=self.filters.knows)
+        return either(streamed(self.table.name, self.exported(self.biller, asked).chunks()))
+
+    @classmethod
+    def known_of_table(cls) -> Sequence[str]:
+        """Return what can be asked of the table, for people."""
+        return [*(name for name in cls.filters.known() if name not in cls.of_pages), "sort", "columns"]
+
+    @classmethod
+    def exported(cls, biller: Biller, asked: dict[str, str], *, counting: bool = False) -> Export:
+        """Return the table of those rows of a biller that are asked for by the list's own filters.
+
+        Raises:
+            Problem: 400 for what no table can be asked.
+        """
+        if cls.table is None:
+            raise TypeError("This list has no table.")
+        for name in cls.of_pages:
+            if name in asked:
+                raise invalid_parameter(name, f"“{name}” is for JSON: a table is the whole list, as it is now.")
+        rows = cls.filters.narrowed(cls.queryset.for_biller(biller), asked, Asking(biller))
+        sort = cls.sorted_by(asked["sort"]) if "sort" in asked else None
+        return Export(cls.table, rows, sort, asked.get("columns"), counting=counting)
 
 
 class NamedViewSet(ListViewSet):

@@ -16,6 +16,7 @@ from accounts.models import Account
 from billers.forms import currency_choices
 from billers.staff import chosen_biller, link_to
 from bills.models import Bill, Status
+from bills.tables import BILLS
 from customers.admin import CustomerAdmin
 from customers.models import Customer
 from ledger.forms import AmountInput, ObligationForm, RecordInput, shown
@@ -91,6 +92,7 @@ class BillAdmin(ObligationAdmin):
     """Bills."""
 
     form = BillForm
+    exported = BILLS
     narrowing = ("customer_id", "account_id")
     list_display = ("external_reference", "customer_shown", "due_shown", "paid_shown", "state", "due_date", "changed")
     list_filter = (StatusFilter, OverdueFilter, CurrencyFilter)

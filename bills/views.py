@@ -8,6 +8,7 @@ from api.preconditions import expected_versions
 from bills.filters import BillFilter
 from bills.models import Bill
 from bills.serializers import BillAnswer, NewBill, PatchBill, PutBill, Void
+from bills.tables import BILLS
 from ledger.views import LedgerRecordViewSet
 
 
@@ -20,6 +21,7 @@ class BillViewSet(LedgerRecordViewSet):
     answer = BillAnswer
     create_shape, put_shape, patch_shape, void_shape = NewBill(), PutBill(), PatchBill(), Void()
     filters = BillFilter
+    table = BILLS
     operations = {
         **LedgerRecordViewSet.operations,
         "void": Operation(

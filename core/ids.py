@@ -40,7 +40,12 @@ def uuid7() -> uuid.UUID:
 
 def encode(prefix: str, value: uuid.UUID) -> str:
     """Return the wire form of a UUID, e.g. ``bill_`` and 22 digits."""
-    rest, low = divmod(value.int, _TEN_DIGITS)
+    return encode_number(prefix, value.int)
+
+
+def encode_number(prefix: str, number: int) -> str:
+    """Return the wire form of a UUID that is at hand as a number, which is quicker to come by."""
+    rest, low = divmod(number, _TEN_DIGITS)
     first, high = divmod(rest, _TEN_DIGITS)
     return f"{prefix}_{_PAIRS[first]}{_ten_digits(high)}{_ten_digits(low)}"
 

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.core.validators import RegexValidator
 
 from customers.models import Customer
+from customers.tables import CUSTOMERS
 from ledger.forms import AmountInput, ObligationForm
 from ledger.staff import ObligationAdmin
 
@@ -34,6 +35,7 @@ class CustomerAdmin(ObligationAdmin):
     """Customers."""
 
     form = CustomerForm
+    exported = CUSTOMERS
     list_display = ("external_reference", "name", "email", "phone", "balance_shown", "changed")
     search_fields = ("external_reference", "name", "email", "phone")
     search_help_text = "Reference, name, e-mail, phone or id"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.spreadsheets import unmarked_column
 from imports import cells, headers
 from imports.amounts import PLAIN, Amounts
 from imports.cells import NULL, Fault, Remembered, escaped
 from imports.kinds import BILLS, METADATA, PARENTS, Kind
-from imports.reading import OWN_COLUMNS, Record
+from imports.reading import OWN_COLUMNS, TOLD_COLUMNS, Record
 from payments.models import Method
 
 Column = Sequence[str]
@@ -38,6 +39,7 @@ READERS: dict[str, cells.Reader[str]] = {
     "bill_external_reference": cells.reference,
     "allocations": cells.allocations,
     "partner": cells.reference,
+    "status": cells.choice("ACCEPTED", "REVERSED"),
     **{f"{parent}_{name}": _OF_PARENTS[name] for parent, names in PARENTS.items() for name in names if name != BALANCE},
 }
 """How each column of the stage is read that is no amount and no date."""
@@ -116,7 +118,8 @@ class Layout:
         for name, column in spelled.items():
             self.sources[name] = self._column(column)
             used.add(column)
-        unknown = [name or "(unnamed)" for name in self.header if name not in used and name not in OWN_COLUMNS]
+        passed_over = {*used, *OWN_COLUMNS, *TOLD_COLUMNS}
+        unknown = [name or "(unnamed)" for name in self.header if name not in passed_over]
         if unknown and not self.options.ignore_unknown:
             raise BadOption(
                 f"These columns are no fields: {_listed(unknown)}. Say where they go with --map, or --ignore-unknown."
@@ -319,7 +322,7 @@ class Layout:
         if self.header.count(name) > 1:
             raise BadOption(f"The column “{name}” stands in the header more than once.")
         index = self.header.index(name)
-        return lambda table: table[index]
+        return lambda table: unmarked_column(table[index])
 
 
 def is_reference(name: str) -> bool:

@@ -114,8 +114,14 @@ CUSTOMERS = Kind("customers", own=PARENTS["customer"], phases=(Phase.CUSTOMERS,)
 PAYMENTS = Kind(
     "payments",
     own=(
-        *("external_reference", "amount", "currency", "method", "paid_at", "partner", "allocations"),
-        *("obligation", "bill_external_reference", "account_external_reference", "customer_external_reference"),
+        *("external_reference", "amount", "currency", "method", "paid_at", "partner", "status"),
+        *(
+            "allocations",
+            "obligation",
+            "bill_external_reference",
+            "account_external_reference",
+            "customer_external_reference",
+        ),
     ),
     phases=(Phase.PAYMENTS,),
     reference=payment_reference,

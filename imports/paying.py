@@ -31,7 +31,7 @@ _RESOLVED = " ".join(
 )
 _LINES = f"""
     SELECT line.line, line.external_reference, line.amount, line.currency, line.method, line.paid_at,
-        COALESCE(line.metadata, '{{}}') AS metadata, line.partner, line.allocations, line.obligation,
+        COALESCE(line.metadata, '{{}}') AS metadata, line.partner, line.status, line.allocations, line.obligation,
         line.bill_external_reference, line.account_external_reference, line.customer_external_reference,
         bill.id AS bill, account.id AS account, customer.id AS customer,
         CASE WHEN known.id IS NOT NULL THEN jsonb_build_object(
@@ -77,6 +77,7 @@ class Line(NamedTuple):
     paid_at: datetime | None
     metadata: Any
     partner: str | None
+    status: str | None
     allocations: str | None
     obligation: str | None
     bill_external_reference: str | None
@@ -214,6 +215,8 @@ def _collected(act: Act, line: Line) -> bool:
         raise Conflict.because("reference_reused", "This reference stands for another payment.", "/external_reference")
     if line.partner is not None:
         raise Missing.because("payment_not_found", "The partner has taken no such payment.", "/partner")
+    if line.status == "REVERSED":
+        raise Conflict.because("payment_reversed", "It was reversed where it comes from: nothing is paid.", "/status")
     if line.paid is None and line.allocations in (None, OLDEST_FIRST):
         kind = line.owner.partition("_")[0]
         raise Missing.because("obligation_not_found", f"There is no {kind} “{getattr(line, line.owner)}”.", "/payer")

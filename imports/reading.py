@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from core.spreadsheets import DELIMITERS, name_of
 from imports import archives
 from imports.archives import Unreadable
 from imports.cells import Fault, plain
@@ -20,9 +21,13 @@ from imports.workbooks import USUAL, Spelling, Workbook
 
 __all__ = ["DELIMITERS", "OWN_COLUMNS", "Record", "Sheet", "Unreadable", "WorkbookSheet"]
 
-DELIMITERS = ",;\t|"
 OWN_COLUMNS = ("_line", "_errors")
 """What the file of refused rows adds; a file that holds them was mended, and they are passed over."""
+TOLD_COLUMNS = (
+    *("id", "customer_id", "account_id", "status", "voided_at", "void_reason", "created_at", "updated_at"),
+    *("amount_remaining", "payer_name", "actor", "reversed_at", "reversal_reason"),
+)
+"""What exports tell beside the fields that imports read: it is ours to say, so imports pass over it."""
 
 MOST_COLUMNS = 1_000
 _LONGEST_LINE = 1 << 20
@@ -174,7 +179,7 @@ class Sheet:
 
     def _first_row(self) -> list[str]:
         rows = [record for record in self._rows(lambda _: None, self.rows_above + 1) if record.fault is None]
-        return [plain(name).strip() for name in rows[-1].cells] if len(rows) > self.rows_above else []
+        return [name_of(plain(name)) for name in rows[-1].cells] if len(rows) > self.rows_above else []
 
     def _judge_header(self) -> None:
         if not any(self.header):

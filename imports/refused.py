@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.spreadsheets import header_line
 from imports.cells import plain
 from imports.kinds import Kind
 from imports.reading import OWN_COLUMNS, Sheet, WorkbookSheet
@@ -41,7 +42,7 @@ def write(path: Path, sheet: Sheet, refused: Iterator[Refused]) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with unfinished.open("w", encoding=sheet.encoding, errors="surrogateescape", newline="") as file:
         out = csv.writer(file, delimiter=sheet.delimiter)
-        out.writerow([*_without(sheet.header, own), *OWN_COLUMNS])
+        file.write(header_line(_without(sheet.header, own), "\r\n", sheet.delimiter, OWN_COLUMNS))
         line, faults = next(refused, (0, ""))
         for record in sheet.records(whole=True):
             if record.line != line:

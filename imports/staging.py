@@ -51,6 +51,7 @@ CREATE UNLOGGED TABLE staged_line (
     method text,
     paid_at timestamptz,
     partner text,
+    status text,
     allocations text,
     obligation text,
     bill_external_reference text

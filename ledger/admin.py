@@ -13,8 +13,10 @@ from unfold.decorators import display
 
 from billers.staff import ReadOnlyAdmin, chosen_biller, link_to
 from core.ids import decode
+from ledger.exported import ExportedAdmin
 from ledger.forms import shown
 from ledger.models import PREFIXES, Entry, Kind, Obligation
+from ledger.tables import ENTRIES
 
 
 def obligation_models() -> dict[str, type[Obligation]]:
@@ -27,9 +29,10 @@ def _currency(entry: Entry) -> str | None:
 
 
 @admin.register(Entry)
-class EntryAdmin(ReadOnlyAdmin):
+class EntryAdmin(ReadOnlyAdmin, ExportedAdmin):
     """The ledger: every change of an amount, by whom and why. Nobody changes it."""
 
+    exported = ENTRIES
     narrowing = ("obligation_id", "payment_id")
     list_display = ("created_at", "obligation_shown", "kind_shown", "amount_shown", "total_shown", "actor", "reason")
     list_display_links = ("created_at",)

@@ -12,9 +12,10 @@ from django.urls import reverse
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from billers.staff import TenantAdmin, link_to
+from billers.staff import link_to
 from core.ids import PrefixedIdField, decode
 from core.money import exponents
+from ledger.exported import ExportedAdmin
 from ledger.forms import shown
 from ledger.models import Entry
 
@@ -96,7 +97,7 @@ class CurrencyFilter(DropdownFilter):
         return queryset.filter(currency=self.value()) if self.value() else queryset
 
 
-class ObligationAdmin(TenantAdmin):
+class ObligationAdmin(ExportedAdmin):
     """What can be paid, with the ledger under its amount."""
 
     change_form_outer_after_template = "console/tables.html"

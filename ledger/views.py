@@ -17,6 +17,7 @@ from ledger.filters import EntryFilter
 from ledger.models import Entry
 from ledger.past import standing, turned_back
 from ledger.serializers import EntryAnswer
+from ledger.tables import ENTRIES
 
 
 class EntryViewSet(ListViewSet):
@@ -25,6 +26,7 @@ class EntryViewSet(ListViewSet):
     queryset = Entry.objects.all()
     answer = EntryAnswer
     filters = EntryFilter
+    table = ENTRIES
 
 
 class LedgerRecordViewSet(RecordViewSet):
@@ -32,6 +34,7 @@ class LedgerRecordViewSet(RecordViewSet):
 
     answer: ClassVar[type[RecordAnswer]]
     asked_of_one = ("as_of",)
+    of_pages = (*RecordViewSet.of_pages, "as_of")
     operations = {"retrieve": replace(RETRIEVE, parameters=[AS_OF])}
 
     @cached_property

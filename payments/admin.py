@@ -37,9 +37,11 @@ from core.refusals import rules
 from core.text import PAYMENT_REFERENCE
 from customers.admin import CustomerAdmin
 from customers.models import Customer
+from ledger.exported import ExportedAdmin
 from ledger.forms import AmountInput, RecordInput, minor_units, shown
 from ledger.models import Entry
 from ledger.staff import CurrencyFilter, Table
+from payments import tables
 from payments.collecting import KINDS, fingerprint_of, kind_of
 from payments.models import Method, PayerReference, Payment, Reversal
 
@@ -248,10 +250,11 @@ ENTRIES = Table(
 
 
 @admin.register(Payment)
-class PaymentAdmin(TenantAdmin):
+class PaymentAdmin(ExportedAdmin):
     """Payments: recorded and undone, never changed."""
 
     form = PaymentForm
+    exported = tables.PAYMENTS
     change_form_before_template = "console/payment.html"
     change_form_outer_after_template = "console/tables.html"
     narrowing = ("obligation",)

@@ -37,6 +37,7 @@ from payments.serializers import (
     UndoneAnswer,
     undone,
 )
+from payments.tables import PAYMENTS
 
 OPERATIONS = {
     "create": replace(
@@ -154,6 +155,7 @@ class PaymentViewSet(Collecting, ListViewSet):
     collection = "/billing/payments"
     answer = PaymentAnswer
     filters = PaymentFilter
+    table = PAYMENTS
     taker = None
 
     @property

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 
 from accounts.models import Account
@@ -127,6 +128,17 @@ def server_port(transactional_db):
     """Where a server of its own, on the test database, listens."""
     with served(OURS, {"DATABASE_URL": url_of_scratch(), "LOG_LEVEL": "ERROR"}) as port:
         yield port
+
+
+@pytest.fixture
+def no_table_open(transactional_db):
+    """Tables are read over connections of their own; one that a failed test left open would stop the next for ever."""
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query LIKE 'COPY (%'"
+        )
 
 
 @pytest.fixture

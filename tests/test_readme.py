@@ -38,8 +38,11 @@ def test_the_options_that_are_told_exist(name):
     known = {option for action in parser._actions for option in action.option_strings}
     rows = [row for row in section("Commands").splitlines() if f"`{name}" in row]
     told_options = {option for row in rows for option in re.findall(r"--[a-z-]+", row)}
+    files, _, files_out = section("Files").partition("\n### Files out\n")
     if name == "import_bills":
-        told_options |= set(re.findall(r"--[a-z][a-z-]+", section("Files"))) - {"--help"}
+        told_options |= set(re.findall(r"--[a-z][a-z-]+", files)) - {"--help"}
+    if name.startswith("export_"):
+        told_options |= set(re.findall(r"--[a-z-]+", files_out))
     assert told_options <= known
 
 
