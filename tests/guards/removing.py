@@ -34,9 +34,21 @@ FOR_THE_INDEX = (
     r"biller_id = %\(biller\)s AND id = %\(delivery\)s",
     r"event\.biller_id = %\(biller\)s AND event\.id = waiting\.id",
     r"biller_id = \(SELECT %\(biller\)s::uuid\) AND obligation_id = bill\.id",
+    r"biller_id = %\(biller\)s AND (\{on\}|id = named\.id|id = asked\.id)",
+    r"(bill|account)\.biller_id = %\(biller\)s AND (bill|account)\.id = asked\.id",
 )
 """Filters that narrow nothing: what is asked for is named by a row of the biller's that was found before, or is only
 compared with such rows. They are there because each index begins with the biller."""
+NEAREST = {
+    "imports/models.py": "imports/test_jobs.py",
+    "imports/paying.py": "imports/test_payments_file.py",
+    "imports/running.py": "imports/test_jobs.py",
+    "payments/looking_up.py": "payments/test_looking_up.py",
+    "payments/reports.py": "payments/test_reports.py",
+    "payments/settlements.py": "payments/test_settlements.py",
+}
+"""The tests of one module, which are tried before those that are about many."""
+
 CATALOGUE = """
     SELECT tab.relname, con.conname, format('ALTER TABLE %I DROP CONSTRAINT %I CASCADE', tab.relname, con.conname)
     FROM pg_constraint AS con JOIN pg_class AS tab ON tab.oid = con.conrelid
@@ -95,9 +107,11 @@ def guards_of_the_source() -> Iterator[Guard]:
                 ("test_races.py", "payments/test_payment_races.py") if locks else ("test_tenancy.py", "test_doors.py")
             )
             near = tuple(f"tests/{name}" for name in (*tests, file.parts[0]) if (ROOT / "tests" / name).exists())
+            nearest = NEAREST.get(str(file))
+            first = ((f"tests/{nearest}",),) if nearest else ()
             line = source.count("\n", 0, start) + 1
             changed = source[:start] + instead + source[end:]
-            yield Guard(f"{file}:{line} {taken}", (near,), file=str(file), source=changed)
+            yield Guard(f"{file}:{line} {taken}", (*first, near), file=str(file), source=changed)
 
 
 def calls(source: str) -> Iterator[tuple[int, int, str]]:
