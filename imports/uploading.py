@@ -58,7 +58,7 @@ def uploaded(request: HttpRequest) -> Iterator[Upload]:
     if media not in {FORM, *PLAIN}:
         raise Problem(415, "unsupported_media_type", f"Send the file as {', '.join(PLAIN)} or in {FORM}.")
     length = request.META.get("CONTENT_LENGTH")
-    if length in _BLANK or "HTTP_TRANSFER_ENCODING" in request.META:
+    if length in _BLANK:
         raise Problem(400, "invalid_request", _WHOLE if length in {"", None} else "The body is empty.")
     counted = _Counted(request)
     with ExitStack() as kept:
