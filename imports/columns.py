@@ -59,7 +59,13 @@ class Options:
     due_days: int | None = None
     date_format: str = "%Y-%m-%d"
     abort: bool = False
+    max_errors: int | None = None
     events: bool = False
+
+    @property
+    def most_refused(self) -> int | None:
+        """How many rows may be refused before nothing is written, or None where any number may."""
+        return 0 if self.abort else self.max_errors
 
     def __str__(self) -> str:
         return json.dumps(self.facts, sort_keys=True)
@@ -82,6 +88,8 @@ class Layout:
 
     sources: dict[str, Callable[[list[Column]], Column]] = field(default_factory=dict)
     memory: dict[str, Remembered[Any]] = field(default_factory=dict)
+    faulty: int = 0
+    """How many records had a fault so far."""
 
     def __post_init__(self) -> None:
         named = dict(self.options.mapping)
@@ -148,6 +156,7 @@ class Layout:
         raw = {name: source(table) for name, source in self.sources.items()}
         self._require(raw, faults)
         staged = {name: self._read(name, raw, faults) for name in raw}
+        self.faulty += len(faults)
         columns = [
             [str(record.line) for record in records],
             ["f" if record.fault else "t" for record in records],

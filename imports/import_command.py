@@ -1,7 +1,7 @@
 """What the commands that import a file share: their options, their report and their exit code."""
 
-import json
 import sys
+from json import dumps
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,6 @@ from core.money import display
 from imports.columns import BadOption
 from imports.importing import FileImport
 from imports.kinds import Kind
-from imports.models import Import
 from imports.options import Option, options_of
 from imports.options import understood as options_understood
 from imports.reading import Sheet, Unreadable
@@ -72,10 +71,12 @@ class ImportCommand(BaseCommand):
                 imported = run.run()
         except (BadOption, Unreadable) as refusal:
             raise CommandError(str(refusal), returncode=_NOTHING_WRITTEN) from refusal
-        self._report(imported, None if run.errors_lost else refused, as_json=json, dry=options["dry_run"])
+        if json:
+            self.stdout.write(dumps(imported.report, ensure_ascii=False))
+        else:
+            self._report(run, None if run.errors_lost else refused)
         if imported.rejected:
-            nothing = understood.abort or imported.rejected == imported.read
-            sys.exit(_NOTHING_WRITTEN if nothing else _SOME_REFUSED)
+            sys.exit(_NOTHING_WRITTEN if run.wrote_nothing else _SOME_REFUSED)
 
     def _refused_rows(self, file: str, errors: str | None) -> Path:
         path = Path(errors or ("stdin.errors.csv" if file == "-" else f"{file}.errors.csv"))
@@ -85,23 +86,26 @@ class ImportCommand(BaseCommand):
             raise BadOption(f"--errors {errors}: that is the file to import.")
         return path
 
-    def _report(self, imported: Import, refused: Path | None, *, as_json: bool, dry: bool) -> None:
-        if as_json:
-            self.stdout.write(json.dumps(imported.report, ensure_ascii=False))
-            return
-        report = imported.report
+    def _report(self, run: FileImport, refused: Path | None) -> None:
+        imported, report = run.imported, run.imported.report
         names = ("read", "created", "updated", "unchanged", "rejected")
         self.stdout.write(
-            ("Nothing is written: a dry run. " if dry else "")
+            ("Nothing is written: a dry run. " if run.dry else "")
             + f"{self.kind.name.capitalize()}: {_counted(report, names)}."
         )
         for parent in self.kind.beside:
             self.stdout.write(f"{parent.capitalize()}s: {_counted(report[f'{parent}s'], ('created', 'updated'))}.")
         for currency, total in sorted(imported.totals.items()):
-            told = (f"{display(amount, currency)} {_SPELT[name]}" for name, amount in total.items())
-            self.stdout.write(", ".join(told) + ".")
+            amounts = (f"{display(amount, currency)} {_SPELT[name]}" for name, amount in total.items())
+            self.stdout.write(", ".join(amounts) + ".")
+        if 0 < imported.unchanged == imported.read - imported.rejected:
+            self.stdout.write("Nothing has changed: all of it is stored already.")
         for warning in imported.warnings:
             self.stderr.write(f"Warning: {warning}")
+        for line, told in run.first_refused:
+            self.stderr.write(f"Line {line}: {told}")
+        if more := imported.rejected - len(run.first_refused):
+            self.stderr.write(f"{more:,} more rows are refused.")
         if imported.rejected and refused:
             self.stderr.write(f"The refused rows and why: {refused}")
 

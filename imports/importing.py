@@ -5,9 +5,9 @@ again: nothing is lost, nothing is written twice. Two runs of one file at once t
 """
 # ruff: noqa: S608 the statements are made of our own names alone; every value is a parameter
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ _AS_CHUNK = """
 """A chunk walks indexes, whatever the statistics say of tables that grow under it. Nor need each wait for the disk: a
 crash loses a chunk together with its cursor, and the commit that ends the import waits for all of them."""
 _VALUES = ("name", "email", "phone", "currency", "balance", "metadata")
+_NAMED = 5
 _FEW = 200
 """How many payments are taken in one act: others wait for what it holds."""
 
@@ -72,6 +73,8 @@ class FileImport:
     """Called between two steps; what it raises stops the run, and so may `progress`."""
     imported: Import = field(init=False)
     errors_lost: bool = field(init=False, default=False)
+    first_refused: list[refused.Refused] = field(init=False, default_factory=list)
+    """The first refused lines and why, for whoever does not look into the file of them."""
 
     def __post_init__(self) -> None:
         self.actor = f"import_{self.kind}"
@@ -161,7 +164,11 @@ class FileImport:
             return
         self._stage_file()
         self.imported.phase = self.kind.phases[0]
-        if self.imported.rejected and (self.options.abort or self.imported.rejected == self.imported.read):
+        if self.kind is PAYMENTS and self.options.most_refused is not None:
+            for taken in self._rehearsed_payments():
+                paying.mark(taken.faults)
+            self.imported.rejected = self._rejected
+        if self._too_many_refused:
             self.imported.phase = Phase.REFUSED
         self.imported.cursor = 0
         self.imported.save()
@@ -174,11 +181,26 @@ class FileImport:
         self.stage.set_up()
         size = self.sheet.size
         records = self.sheet.records(lambda position: self.progress("Reading", position, size))
-        imported.read = self.stage.load(self.layout, records)
+        imported.read = self.stage.load(self.layout, records, self.options.max_errors)
+        most = self.options.max_errors
+        cut_short = most is not None and self.layout.faulty > most
         self.progress("Checking", 0, imported.read)
         checking.check(self.kind, self.columns, self._parameters)
         imported.warnings = settling.settle(self.kind.parents, self.columns, self.layout.metadata, self._parameters)
+        if cut_short:
+            imported.warnings.append(f"More than {most:,} rows are wrong: no more than {imported.read:,} were read.")
         imported.rejected = self._rejected
+
+    @property
+    def wrote_nothing(self) -> bool:
+        """Whether rows were refused and no other was written, nor would be."""
+        whole = 0 < self.imported.rejected == self.imported.read
+        return whole or self.imported.phase == Phase.REFUSED or (self.dry and self._too_many_refused)
+
+    @property
+    def _too_many_refused(self) -> bool:
+        refused, most = self.imported.rejected, self.options.most_refused
+        return refused > 0 and (refused == self.imported.read or (most is not None and refused > most))
 
     @property
     def _rejected(self) -> int:
@@ -335,11 +357,14 @@ class FileImport:
         if self.kind is BILLS:
             self._tally(everything)
         elif self.kind is PAYMENTS:
-            rehearsing = Act(self.biller, self.actor)
-            rehearsing.announce()
-            for taken in paying.rehearse(rehearsing, everything, _FEW):
+            for taken in self._rehearsed_payments():
                 self._receive(taken)
         self._leave_errors()
+
+    def _rehearsed_payments(self) -> Iterator[paying.Taken]:
+        act = Act(self.biller, self.actor)
+        act.announce()
+        return paying.rehearse(act, self._parameters | checking.ALL, _FEW)
 
     def _finish(self, act: Act) -> None:
         """Leave the file of refused rows and the event, and clear the stage."""
@@ -371,6 +396,7 @@ class FileImport:
         self.imported.rejected = self._rejected
         if not self.imported.rejected:
             return
+        self.first_refused = [*islice(refused.refused_lines(self.kind), _NAMED)]
         try:
             refused.write(self.errors, self.sheet, refused.refused_lines(self.kind))
         except OSError as error:

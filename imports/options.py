@@ -87,6 +87,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("dry_run", "everything but the writing", default=False),
     Option("on_error", "skip (default) writes the good rows; abort writes nothing if any row is bad",
         default="skip", choices=("skip", "abort")),
+    Option("max_errors", "write nothing once more than N rows are refused, and read no further", metavar="N"),
     Option("events", "emit an event per row too, not import.completed alone", default=False),
 )  # fmt: skip
 """All that every door takes; what only one of them knows, such as a path, is its own."""
@@ -133,6 +134,8 @@ def understood(kind: Kind, asked: Mapping[str, Any]) -> Options:
         raise BadOption(f"--map {strange[0]}: give FIELD=SOURCE.")
     if told["currency"] is not None and not is_currency(told["currency"]):
         raise BadOption(f"--currency {told['currency']}: give an ISO 4217 code in upper case, such as ZAR.")
+    if told["max_errors"] is not None and told["max_errors"] < 0:
+        raise BadOption(f"--max-errors {told['max_errors']}: give 0 or more.")
     due_days = told.get("due_days")
     if due_days is not None and not 0 <= due_days <= _MOST_DUE_DAYS:
         raise BadOption(f"--due-days {due_days}: give 0 to {_MOST_DUE_DAYS:,} days.")
@@ -146,6 +149,7 @@ def understood(kind: Kind, asked: Mapping[str, Any]) -> Options:
         due_days=due_days,
         date_format=told["date_format"],
         abort=told["on_error"] == "abort",
+        max_errors=told["max_errors"],
         events=told["events"],
     )
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
 
 from billers.acts import Act
 from bills.models import Bill, Status
@@ -53,7 +52,7 @@ _OF_PAYERS = f"""
     ORDER BY line.line
 """
 _PAYERS = f"""
-    CREATE TEMPORARY TABLE staged_payer ON COMMIT DROP AS
+    CREATE UNLOGGED TABLE staged_payer AS
     SELECT row_number() OVER (ORDER BY payer, line) AS position, line, payer FROM (
         SELECT line.line, COALESCE(bill.customer_id, account.customer_id, customer.id)::text AS payer
         FROM accepted_line AS line {_RESOLVED}
@@ -164,6 +163,7 @@ def rehearse(act: Act, chunk: dict[str, Any], size: int) -> Iterator[Taken]:
             taken = _taken(act, lines)
             transaction.set_rollback(True)
         yield taken
+    run("DROP TABLE staged_payer")
 
 
 def _lines(statement: str, chunk: dict[str, Any]) -> list[Line]:
@@ -191,20 +191,15 @@ def _taken(act: Act, lines: list[Line]) -> Taken:
 
 def _held(act: Act, lines: list[Line]) -> Iterator[str]:
     """Yield the ids of all that these lines may pay."""
-    payers: set[str] = set()
-    for line in lines:
-        asked = line.asked
-        if payer := asked.get("payer"):
-            payers.add(payer)
-        for one in asked.get("allocations", ()):
-            yield one["obligation"]
-        if obligation := asked.get("obligation"):
-            yield obligation
-    if payers:
-        yield from payers
-        of_payers = Q(customer_id__in=payers) | Q(account_id__in=payers)
-        unpaid = Bill.objects.for_biller(act.biller).filter(of_payers, status=Status.UNPAID)
-        yield from unpaid.values_list("pk", flat=True)
+    asked = [line.asked for line in lines]
+    yield from (one["obligation"] for one in asked if "obligation" in one)
+    yield from (share["obligation"] for one in asked for share in one.get("allocations", ()))
+    payers = {one["payer"] for one in asked if one.get("payer")}
+    yield from payers
+    for kind in ("customer", "account"):
+        if of_kind := [payer for payer in payers if collecting.kind_of(payer) == kind]:
+            unpaid = Bill.objects.for_biller(act.biller).filter(**{f"{kind}_id__in": of_kind}, status=Status.UNPAID)
+            yield from unpaid.values_list("pk", flat=True)
 
 
 def _collected(act: Act, line: Line) -> bool:

@@ -266,8 +266,7 @@ class Runner:
             for name in _COUNTED:
                 setattr(mine, name, getattr(run.imported, name))
             keep_refused(mine, run.errors)
-            nothing = mine.rejected and (run.options.abort or mine.rejected == mine.read)
-            mine.end(Phase.REFUSED if nothing else Phase.COMPLETED)
+            mine.end(Phase.REFUSED if run.wrote_nothing else Phase.COMPLETED)
             mine.save()
 
         perform(biller, ACTOR, tell)

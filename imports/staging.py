@@ -176,8 +176,8 @@ class Stage:
         self.enter()
         return int(rows("SELECT count(*) FROM staged_line")[0][0])
 
-    def load(self, layout: Layout, records: Iterable[Record]) -> int:
-        """Copy a file's records in, batch by batch; return how many there were."""
+    def load(self, layout: Layout, records: Iterable[Record], most_faulty: int | None = None) -> int:
+        """Copy a file's records in, batch by batch, until too many are faulty; return how many there were."""
         count = 0
         records = iter(records)
         copying = f"COPY staged_line ({', '.join(layout.columns)}) FROM STDIN"
@@ -187,6 +187,8 @@ class Stage:
                 with cursor.copy(copying) as copy:
                     copy.write(text)
                 count += len(batch)
+                if most_faulty is not None and layout.faulty > most_faulty:
+                    break
         run("""
             INSERT INTO staged_fault SELECT line, said.* FROM staged_line,
                 jsonb_to_recordset(faults) AS said (field text, code text, detail text) WHERE faults IS NOT NULL

@@ -33,6 +33,20 @@ def _rule_amount(name: str) -> Cast:
     return Cast(KeyTextTransform(name, "payment_rules"), models.BigIntegerField())
 
 
+OF_METADATA = [
+    models.CheckConstraint(
+        condition=LessThanOrEqual(MetadataKeys("metadata"), 10),
+        name="%(class)s_metadata_at_most_10_keys",
+        violation_error_message="Metadata holds at most 10 keys.",
+    ),
+    models.CheckConstraint(
+        condition=Q(OnlyText("metadata")),
+        name="%(class)s_metadata_is_text",
+        violation_error_message="Metadata holds text alone.",
+    ),
+]
+"""Of payments too."""
+
 OF_EVERY_RECORD = [
     models.UniqueConstraint(
         fields=["biller", "external_reference"],
@@ -45,16 +59,7 @@ OF_EVERY_RECORD = [
         name="%(class)s_external_reference_printable",
         violation_error_message="An external reference is printable, without a blank at either end.",
     ),
-    models.CheckConstraint(
-        condition=LessThanOrEqual(MetadataKeys("metadata"), 10),
-        name="%(class)s_metadata_at_most_10_keys",
-        violation_error_message="Metadata holds at most 10 keys.",
-    ),
-    models.CheckConstraint(
-        condition=Q(OnlyText("metadata")),
-        name="%(class)s_metadata_is_text",
-        violation_error_message="Metadata holds text alone.",
-    ),
+    *OF_METADATA,
     models.CheckConstraint(
         condition=LessThanOrEqual(_rule_amount("min_amount"), _rule_amount("max_amount")),
         name="%(class)s_min_amount_above_max_amount",

@@ -21,6 +21,7 @@ from core.text import PAYMENT_REFERENCE
 from customers.models import Customer
 from events.models import Event, Type
 from ledger.models import Entry, Kind
+from ledger.rules import OF_METADATA
 from ledger.signals import posted
 from payments import collecting, payer_references
 
@@ -260,6 +261,7 @@ class Payment(Tenanted):
                 name="payment_external_reference_well_formed",
                 violation_error_message="A payment's reference is 1 to 64 letters, digits, dots, hyphens, underscores.",
             ),
+            *OF_METADATA,
         ]
         indexes = [
             models.Index(fields=["biller", "created_at", "id"], name="payment_newest"),

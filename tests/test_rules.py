@@ -84,6 +84,8 @@ BREAKS = {
     "webhook_endpoint_disabled_why": (WebhookEndpoint, {"enabled": False}),
     "delivery_due_while_pending": (Delivery, {"due_at": None}),
     "import_phase_known": (Import, {"phase": "lost"}),
+    "payment_metadata_at_most_10_keys": (Payment, {"metadata": ELEVEN}),
+    "payment_metadata_is_text": (Payment, {"metadata": {"a": 1}}),
     "import_kind_known": (Import, {"kind": "lost"}),
     "import_ended_at_its_end": (Import, {"finished_at": timezone.now()}),
     "piece_of_known_file": (Piece, {"what": "lost"}),

@@ -31,8 +31,9 @@ def shared():
 
 
 @pytest.fixture
-def biller(db):
-    return Biller.objects.found(name="Acme", reference="acme", timezone="Africa/Johannesburg")["live"]
+def pair(db):
+    """One biller in live and test mode, ahead of UTC."""
+    return Biller.objects.found(name="Acme", reference="acme", timezone="Africa/Johannesburg")
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ class Outcome:
 def bring(biller, tmp_path):
     """Import text, or bytes, or a file, and return what came of it."""
 
-    def bring(file, *options, name="bills.csv", reference="acme"):
+    def bring(file, *options, kind="bills", name="bills.csv", reference="acme"):
         path = file
         if isinstance(file, str | bytes):
             path = tmp_path / name
@@ -84,7 +85,7 @@ def bring(biller, tmp_path):
         options = [str(option) for option in options]
         out, err, code = io.StringIO(), io.StringIO(), 0
         try:
-            call_command("import_bills", str(path), "--biller", reference, "--json", *options, stdout=out, stderr=err)
+            call_command(f"import_{kind}", str(path), "--biller", reference, "--json", *options, stdout=out, stderr=err)
         except SystemExit as left:
             code = left.code
         except CommandError as refusal:

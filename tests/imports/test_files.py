@@ -1,6 +1,7 @@
 """Files as they come: their shape, their encoding, and options that make sense of them; contract, section 4."""
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sheets import row, sheet
 
 from bills.models import Bill
 from customers.models import Customer
+from imports import staging
 from imports.models import Import
 
 
@@ -130,3 +132,38 @@ def test_amounts_in_major_units_follow_the_stored_currency_where_the_row_names_n
     assert (Bill.objects.get().amount_due, Customer.objects.get().balance) == (1234, 50)
     unknown = row("B2", currency=None, amount_due="1")
     assert "currency_needed" in bring(sheet(unknown), "--amounts", "major").codes()[2]
+
+
+# --- How much may be refused ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("most", "code", "created"), [(1, 2, 0), (2, 1, 1)])
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_as_many_rows_may_be_refused_as_is_said(bring, most, code, created, options):
+    run = bring(sheet(row("B1"), row("B2", amount_due="x"), row("B3", amount_due=0)), "--max-errors", most, *options)
+    assert (run.code, run.rejected, sorted(run.codes())) == (code, 2, [3, 4])
+    assert Bill.objects.count() == (0 if options else created)
+
+
+def test_reading_stops_once_too_many_rows_are_wrong(bring, monkeypatch):
+    monkeypatch.setattr(staging, "BATCH", 10)
+    run = bring(sheet(*(row(f"B{number}", amount_due="x") for number in range(100))), "--max-errors", 14)
+    assert (run.code, run.read, run.rejected) == (2, 20, 20)
+    assert run.warnings == ["More than 14 rows are wrong: no more than 20 were read."]
+
+
+def test_a_number_of_errors_is_no_less_than_none(bring):
+    run = bring(sheet(row()), "--max-errors", -1)
+    assert (run.code, run.err) == (2, "--max-errors -1: give 0 or more.")
+
+
+@pytest.mark.parametrize(("bad", "told"), [(2, []), (7, ["2 more rows are refused."])])
+def test_the_first_refused_rows_are_told_and_how_many_more(bring, tmp_path, bad, told):
+    (tmp_path / "bills.csv").write_text(sheet(row("B0"), *(row(f"B{n}", amount_due="x") for n in range(1, bad + 1))))
+    err = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("import_bills", str(tmp_path / "bills.csv"), "--biller", "acme", stdout=io.StringIO(), stderr=err)
+    lines = [line for line in err.getvalue().splitlines() if not re.match(r"\w+: \d+ %", line)]
+    said = "amount_due: Give a whole number of minor units: ZAR 20.00 is 2000. (invalid_type)"
+    assert lines[:-1] == [f"Line {number}: {said}" for number in range(3, 3 + min(bad, 5))] + told
+    assert lines[-1] == f"The refused rows and why: {tmp_path / 'bills.csv'}.errors.csv"

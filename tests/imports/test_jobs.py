@@ -151,6 +151,7 @@ def test_a_form_says_beside_the_file_what_an_address_says(form, told, sent):
         ("kind=bills&map=name", "map", "map name: give FIELD=SOURCE."),
         ("kind=bills&currency=zar", "currency", "currency zar: give an ISO 4217 code in upper case, such as ZAR."),
         ("kind=bills&due_days=x", "due_days", "due_days x: give a whole number."),
+        ("kind=bills&max_errors=-1", "max_errors", "max_errors -1: give 0 or more."),
         ("kind=bills&due_days=36501", "due_days", "due_days 36501: give 0 to 36,500 days."),
         ("kind=bills&date_format=day", "date_format", "date_format day: that tells no day; %Y-%m-%d does, for one."),
         ("kind=bills&date_format=%25", "date_format", "date_format %: that tells no day; %Y-%m-%d does, for one."),

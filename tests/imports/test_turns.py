@@ -175,3 +175,14 @@ def test_a_change_made_beside_an_import_is_not_lost(bring, biller):
     assert {*Bill.objects.values_list("amount_paid", "entry_count")} == {(4, 4)}
     kept = dict(Bill.objects.exclude(description=None).values_list("external_reference", "description"))
     assert kept == state.told
+
+
+def test_the_same_file_of_another_biller_is_another_import(bring, other, interrupted):
+    file = sheet(*(row(f"B{number}") for number in range(3)))
+    interrupted(Phase.CUSTOMERS, killed)
+    with pytest.raises(Killed):
+        bring(file)
+    assert bring(file, reference=other.reference).created == 3
+    assert Import.objects.get(finished_at=None).biller.reference == "acme"
+    assert bring(file).created == 3
+    assert sorted(Bill.objects.values_list("biller__reference", flat=True)) == ["acme"] * 3 + [other.reference] * 3
