@@ -399,6 +399,26 @@ def test_what_runs_ends_before_its_next_chunk_and_what_was_written_stays_and_is_
     assert (told(key)["created"], told(key)["unchanged"]) == (15, 20)
 
 
+def test_a_dry_run_is_cancelled_too(sent, api, told, monkeypatch):
+    rehearse = FileImport._rehearse
+
+    # The API asks on a connection of its own, as it does beside a worker.
+    monkeypatch.setattr(FileImport, "_rehearse", lambda self: in_a_thread(lambda: cancel(api, key)) or rehearse(self))
+    key = sent(GOOD, "kind=bills&dry_run=true")
+    assert run() == {"completed": 0, "refused": 0, "cancelled": 1, "failed": 0}
+    assert (told(key)["status"], told(key)["dry_run"], kept(), stages()) == ("cancelled", True, (1, 0, 0), [])
+
+
+def in_a_thread(deed):
+    def done():
+        deed()
+        connection.close()
+
+    thread = threading.Thread(target=done)
+    thread.start()
+    thread.join(20)
+
+
 def stages():
     with connection.cursor() as cursor:
         cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'import\\_%'")
