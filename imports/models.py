@@ -345,6 +345,12 @@ class Job(Tenanted):
     def __str__(self) -> str:
         return self.pk
 
+    @property
+    def progress(self) -> str:
+        """How far it is, for people."""
+        unit = "bytes" if self.doing == "Reading" else "rows"
+        return f"{self.doing}: {self.done:,} of {self.there_is:,} {unit}"
+
 
 class What(models.TextChoices):
     """What a kept file is to its import."""

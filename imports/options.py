@@ -118,8 +118,8 @@ def options_of(kind: Kind) -> list[Option]:
     return [option for option in OPTIONS if kind in option.kinds]
 
 
-def read(kind: Kind, texts: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Return what was asked for in a form or a query: the options that differ from what is usual, by name.
+def read(kind: Kind, texts: Mapping[str, list[str]], *, usual: bool = False) -> dict[str, Any]:
+    """Return what was asked for in a form or a query, by name; what is usual anyway, only where that is wanted.
 
     Raises:
         BadOption: an option is none, or makes no sense.
@@ -134,7 +134,7 @@ def read(kind: Kind, texts: Mapping[str, list[str]]) -> dict[str, Any]:
             if len(text) > _LONGEST or not text.isprintable():
                 raise BadOption(f"{option.spelt}: give at most {_LONGEST} printable characters.")
         value = option.read(said)
-        if value != option.default:
+        if usual or value != option.default:
             asked[name] = value
     understood(kind, asked)
     return asked

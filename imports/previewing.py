@@ -1,19 +1,17 @@
 """The first rows of a file as they will be understood, before anything is read in earnest."""
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from imports.columns import BadOption, Layout
+from imports.fetching import fetched
 from imports.headers import lenient, spelled
 from imports.kinds import KINDS, Kind
-from imports.models import Import, Piece, What
-from imports.options import opening, understood
-from imports.reading import OWN_COLUMNS, Sheet, Unreadable
+from imports.models import Import
+from imports.options import understood
+from imports.reading import OWN_COLUMNS, Unreadable
 
 ROWS = 10
 
@@ -39,23 +37,12 @@ class Preview:
         return [name for name, fields in self.columns if not fields and name not in OWN_COLUMNS]
 
 
-@contextmanager
-def source_of(imported: Import) -> Iterator[Path]:
-    """Put the file of an import together on the disk, until the block ends."""
-    with tempfile.TemporaryDirectory(prefix="import-") as folder:
-        path = Path(folder) / "file"
-        with path.open("wb") as file:
-            for piece in Piece.objects.bytes_of(imported, What.SOURCE):
-                file.write(piece)
-        yield path
-
-
 def preview(imported: Import, asked: Mapping[str, Any]) -> Preview:
     """Return how the file of an import begins, read with these options."""
     kind, shown = KINDS[imported.kind], Preview()
     try:
         options = understood(kind, asked)
-        with source_of(imported) as path, Sheet.opened(str(path), **opening(asked)) as sheet:
+        with fetched(imported, asked) as (sheet, _):
             shown.header = sheet.header
             shown.fields = [_given_by(kind, name, options.mapping) for name in sheet.header]
             records = islice(sheet.records(), ROWS)

@@ -27,12 +27,12 @@ from billers.acts import Act, perform
 from billers.models import Biller
 from core.ids import uuid_of
 from imports.columns import BadOption
+from imports.fetching import fetched
 from imports.importing import FileImport
 from imports.kinds import KINDS
 from imports.models import PIECE_BYTES, Import, Job, Phase, Piece, What
-from imports.options import opening, understood
-from imports.previewing import source_of
-from imports.reading import Sheet, Unreadable
+from imports.options import understood
+from imports.reading import Unreadable
 from imports.staging import Stage
 
 logger = logging.getLogger(__name__)
@@ -233,30 +233,28 @@ class Runner:
         biller = Biller.objects.get(pk=job.biller_id)
         imported = Import.objects.for_biller(biller).get(pk=job.pk)
         kind, asked = KINDS[imported.kind], imported.options
-        with source_of(imported) as path:
-            try:
-                with Sheet.opened(str(path), **opening(asked)) as sheet:
-                    sheet.name = imported.file_name
-                    run = JobImport(
-                        biller,
-                        kind,
-                        sheet,
-                        understood(kind, asked),
-                        path.with_name("refused"),
-                        dry=imported.dry_run,
-                        progress=progress,
-                        taken=imported,
-                        pause=pause,
-                    )
-                    try:
-                        run.run()
-                        if imported.dry_run:
-                            pause()
-                            self._tell(biller, imported, run)
-                    except Cancelled:
-                        run.cancel()
-            except (Unreadable, BadOption) as refusal:
-                self._fail(biller, imported, str(refusal).replace(f"{path}: ", ""))
+        try:
+            with fetched(imported, asked) as (sheet, folder):
+                run = JobImport(
+                    biller,
+                    kind,
+                    sheet,
+                    understood(kind, asked),
+                    folder / "refused",
+                    dry=imported.dry_run,
+                    progress=progress,
+                    taken=imported,
+                    pause=pause,
+                )
+                try:
+                    run.run()
+                    if imported.dry_run:
+                        pause()
+                        self._tell(biller, imported, run)
+                except Cancelled:
+                    run.cancel()
+        except (Unreadable, BadOption) as refusal:
+            self._fail(biller, imported, str(refusal))
 
     def _tell(self, biller: Biller, imported: Import, run: FileImport) -> None:
         """Write down what a dry run found."""

@@ -18,7 +18,8 @@ from api.problems import Problem
 
 PART = "file"
 FORM = "multipart/form-data"
-PLAIN = ("text/csv", "application/gzip", "application/x-gzip", "application/octet-stream")
+WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+PLAIN = ("text/csv", "application/gzip", "application/x-gzip", "application/zip", WORKBOOK, "application/octet-stream")
 """What the body may be, where it is the file itself."""
 
 _BLOCK = 1 << 16
@@ -58,7 +59,7 @@ def uploaded(request: HttpRequest) -> Iterator[Upload]:
     if media not in {FORM, *PLAIN}:
         raise Problem(415, "unsupported_media_type", f"Send the file as {', '.join(PLAIN)} or in {FORM}.")
     length = request.META.get("CONTENT_LENGTH")
-    if length in _BLANK or "HTTP_TRANSFER_ENCODING" in request.META:
+    if length in _BLANK:
         raise Problem(400, "invalid_request", _WHOLE if length in {"", None} else "The body is empty.")
     counted = _Counted(request)
     with ExitStack() as kept:

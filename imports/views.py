@@ -20,15 +20,16 @@ from core.text import is_reference
 from imports.columns import BadOption
 from imports.filters import ImportFilter
 from imports.kinds import KINDS, Kind
-from imports.models import Import, Piece, What
-from imports.options import OPTIONS, Option, as_field, named_in, read
+from imports.models import PROFILE_NAME, Import, Piece, Profile, What
+from imports.options import BY_NAME, OPTIONS, Option, as_field, combined, named_in, read, understood
 from imports.reading import OWN_COLUMNS
 from imports.serializers import ImportAnswer, Nothing
 from imports.uploading import FORM, PART, PLAIN, Upload, last_part, uploaded
 
 KIND: Node = {"type": "string", "enum": list(KINDS)}
 FILE_NAME: Node = {"type": "string", "minLength": 1, "maxLength": 255}
-_OURS = ("kind", "file_name")
+PROFILE: Node = {"type": "string", "pattern": PROFILE_NAME}
+_OURS = ("kind", "file_name", "profile")
 
 
 def schema_of(option: Option) -> Node:
@@ -51,6 +52,7 @@ def _told(option: Option) -> str:
 IN_QUERY = [
     nodes.query("kind", KIND, "What the rows are. Needed, here or in the form."),
     nodes.query("file_name", FILE_NAME, "What the file is called."),
+    nodes.query("profile", PROFILE, "Understand the file as this profile says, which the command saved."),
     *(nodes.query(option.name, schema_of(option), _told(option)) for option in OPTIONS),
 ]
 IN_FORM: Node = {
@@ -60,6 +62,7 @@ IN_FORM: Node = {
         PART: {"type": "string", "contentMediaType": "application/octet-stream"},
         "kind": KIND,
         "file_name": FILE_NAME,
+        "profile": PROFILE,
         **{option.name: schema_of(option) for option in OPTIONS},
     },
 }
@@ -121,10 +124,7 @@ class ImportViewSet(ListViewSet):
                     raise invalid_parameter(name, "This stands in the address and in the form.", "repeated_parameter")
                 asked[name] = texts
             kind, file_name = self._kind(asked), self._file_name(asked, upload)
-            try:
-                options = read(kind, {name: texts for name, texts in asked.items() if name not in _OURS})
-            except BadOption as refusal:
-                raise invalid_parameter(named_in(str(refusal)) or "", as_field(str(refusal))) from None
+            options = self._options(kind, asked)
 
             def queued(act: Act) -> HttpResponse:
                 imported = Import.objects.upload(act, upload.file, kind=kind.name, file_name=file_name, asked=options)
@@ -188,10 +188,25 @@ class ImportViewSet(ListViewSet):
             if name not in known:
                 detail = f"“{name[:100]}” is not a parameter here. Known: {', '.join(known)}."
                 raise invalid_parameter(name[:100], detail, "unknown_parameter")
-            if len(texts) > 1 and name != "map":
+            if len(texts) > 1 and not (name in BY_NAME and BY_NAME[name].repeats):
                 raise invalid_parameter(name, "This parameter stands twice.", "repeated_parameter")
             asked[name] = list(texts)
         return asked
+
+    def _options(self, kind: Kind, asked: Mapping[str, list[str]]) -> dict[str, Any]:
+        """Return what is said of the file, else what its profile says."""
+        texts = {name: texts for name, texts in asked.items() if name not in _OURS}
+        try:
+            if "profile" not in asked:
+                return read(kind, texts)
+            profile = Profile.objects.named(self.biller, asked["profile"][0])
+            if profile is None:
+                raise invalid_parameter("profile", "There is no profile of this name.")
+            options = combined(profile.options, read(kind, texts, usual=True))
+            understood(kind, options)
+        except BadOption as refusal:
+            raise invalid_parameter(named_in(str(refusal)) or "", as_field(str(refusal))) from None
+        return options
 
     def _kind(self, asked: Mapping[str, list[str]]) -> Kind:
         kind = KINDS.get(asked.get("kind", [""])[0])

@@ -73,6 +73,10 @@ def test_a_file_is_tried_and_then_run_and_its_page_tells_how_far_it_is(staff, dr
     waiting = staff.get(tried["Location"])
     assert waiting["Refresh"] == "2"
     assert "It waits for a worker." in waiting.content.decode()
+    Job.objects.update(doing="Reading", done=1234, there_is=5678)
+    text = staff.get(tried["Location"]).content.decode()
+    assert "Reading: 1,234 of 5,678 bytes" in text
+    assert 'max="5678" value="1234"' in text
     assert Runner(once=True).work()["completed"] == 1
     done = staff.get(tried["Location"])
     assert "Refresh" not in done.headers

@@ -19,14 +19,17 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 from sheets import row, sheet
+from workbooks import workbook
 
+from billers.acts import perform
 from bills.models import Bill
 from customers.models import Customer
 from events.models import Event
 from imports import importing, running
 from imports.importing import FileImport
-from imports.models import Import, Job, Phase, Piece, What
+from imports.models import Import, Job, Phase, Piece, Profile, What
 from imports.running import Runner
+from imports.uploading import WORKBOOK
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHUNK = 10
@@ -151,6 +154,7 @@ def test_a_form_says_beside_the_file_what_an_address_says(form, told, sent):
         ("kind=bills&map=name", "map", "map name: give FIELD=SOURCE."),
         ("kind=bills&currency=zar", "currency", "currency zar: give an ISO 4217 code in upper case, such as ZAR."),
         ("kind=bills&due_days=x", "due_days", "due_days x: give a whole number."),
+        ("kind=bills&max_errors=-1", "max_errors", "max_errors -1: give 0 or more."),
         ("kind=bills&due_days=36501", "due_days", "due_days 36501: give 0 to 36,500 days."),
         ("kind=bills&date_format=day", "date_format", "date_format day: that tells no day; %Y-%m-%d does, for one."),
         ("kind=bills&date_format=%25", "date_format", "date_format %: that tells no day; %Y-%m-%d does, for one."),
@@ -398,6 +402,26 @@ def test_what_runs_ends_before_its_next_chunk_and_what_was_written_stays_and_is_
     assert (told(key)["created"], told(key)["unchanged"]) == (15, 20)
 
 
+def test_a_dry_run_is_cancelled_too(sent, api, told, monkeypatch):
+    rehearse = FileImport._rehearse
+
+    # The API asks on a connection of its own, as it does beside a worker.
+    monkeypatch.setattr(FileImport, "_rehearse", lambda self: in_a_thread(lambda: cancel(api, key)) or rehearse(self))
+    key = sent(GOOD, "kind=bills&dry_run=true")
+    assert run() == {"completed": 0, "refused": 0, "cancelled": 1, "failed": 0}
+    assert (told(key)["status"], told(key)["dry_run"], kept(), stages()) == ("cancelled", True, (1, 0, 0), [])
+
+
+def in_a_thread(deed):
+    def done():
+        deed()
+        connection.close()
+
+    thread = threading.Thread(target=done)
+    thread.start()
+    thread.join(20)
+
+
 def stages():
     with connection.cursor() as cursor:
         cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'import\\_%'")
@@ -567,3 +591,39 @@ def test_the_command_drains_the_queue_and_tells_what_it_did(sent):
     out = io.StringIO()
     call_command("run_imports", "--once", "--json", stdout=out)
     assert json.loads(out.getvalue()) == {"completed": 1, "refused": 0, "cancelled": 0, "failed": 0}
+
+
+# --- Profiles ---------------------------------------------------------------------------------------------------------
+
+ODD = "No;Due;Who\nB1;1.234,50;C1\n"
+REMEMBERED = {
+    "map": ["external_reference=No", "amount_due=Due", "customer_external_reference=Who"],
+    "amounts": "major", "decimal": ",", "thousands": ".", "currency": "EUR",
+}
+
+
+def test_a_file_is_understood_by_a_profile_and_otherwise_where_something_else_is_said(biller, sent, told, send):
+    perform(biller, "test", lambda act: Profile.objects.keep(act, "erp", REMEMBERED))
+    key = sent(ODD, "kind=bills&profile=erp")
+    run()
+    assert (told(key)["created"], told(key)["options"]) == (1, REMEMBERED)
+    assert Bill.objects.get().amount_due == 123450
+    answer = send(ODD, "kind=bills&profile=erp&amounts=minor")
+    assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (400, "decimal")
+
+
+def test_a_profile_of_nobody_or_of_another_biller_is_refused(other, send):
+    perform(other, "test", lambda act: Profile.objects.keep(act, "erp", REMEMBERED))
+    for name in ("erp", "", "two%20words"):
+        answer = send(ODD, f"kind=bills&profile={name}")
+        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (400, "profile")
+    assert kept() == (0, 0, 0)
+
+
+def test_a_workbook_is_taken_as_what_it_is(sent, told):
+    book = workbook(
+        ["external_reference", "currency", "amount_due", "customer_external_reference"], ["B1", "ZAR", 5, "C"]
+    )
+    key = sent(book, "kind=bills", Content_Type=WORKBOOK)
+    run()
+    assert (told(key)["status"], told(key)["created"]) == ("completed", 1)

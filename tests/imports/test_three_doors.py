@@ -54,6 +54,7 @@ FILES = [
     ("customers", CUSTOMERS, {}),
     ("bills", BILLS, {"dry_run": True}),
     ("bills", BILLS, {"on_error": "abort"}),
+    ("bills", BILLS, {"max_errors": 2}),
     ("bills", BILLS, {"events": True}),
     ("bills", MAJOR, MAPPED),
     ("bills", BILLS.encode("utf-16"), {}),
