@@ -144,7 +144,7 @@ class ImportAdmin(SeenToAdmin):
         if not object_id:
             return True
         found = self.shown(request, object_id)
-        jobs = Job.objects.for_biller(found.biller_id).filter(pk=found.pk, cancel_asked_at=None) if found else None
+        jobs = Job.objects.of(found).filter(cancel_asked_at=None) if found else None
         return jobs is not None and jobs.exists()
 
     def get_urls(self) -> list[Any]:
@@ -236,7 +236,7 @@ class ImportAdmin(SeenToAdmin):
         found = self.get_object(request, object_id)
         if found is not None and found.phase == Phase.DRAFT and self.has_add_permission(request):
             return HttpResponseRedirect(self._address(found, "preview"))
-        job = Job.objects.for_biller(found.biller_id).filter(pk=found.pk).first() if found else None
+        job = Job.objects.of(found).first() if found else None
         draft = request.GET.get("draft", "")
         context = {
             "job": job,

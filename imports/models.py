@@ -66,11 +66,15 @@ _WAITING = (Phase.DRAFT, Phase.QUEUED)
 
 
 class ImportQuerySet(NamedQuerySet):
-    """Words: under way, at. Verbs: take up, upload, start, cancel."""
+    """Words: under way, of, at. Verbs: take up, upload, start, cancel."""
 
     def under_way(self) -> Self:
         """Return the imports that have not ended, one way or another."""
         return self.filter(finished_at=None)
+
+    def of(self, job: "Job | Import") -> Self:
+        """Return the import that a job is for."""
+        return self.for_biller(job.biller_id).filter(pk=job.pk)
 
     def at(self, status: str) -> Self:
         """Return the imports that have this status."""
@@ -166,12 +170,12 @@ class ImportQuerySet(NamedQuerySet):
         """
         imported: Import = self.required(self.for_biller(act.biller).named(key).first(), key)
         # By statements that look again at what a worker wrote meanwhile, and wait for no lock on a running import.
-        waiting = self.for_biller(act.biller).filter(pk=imported.pk, phase__in=_WAITING)
-        running = Job.objects.for_biller(act.biller).filter(pk=imported.pk)
+        waiting = self.of(imported).filter(phase__in=_WAITING)
+        running = Job.objects.of(imported)
         if waiting.update(phase=Phase.CANCELLED, finished_at=timezone.now()):
             imported.let_go()
         elif not running.update(cancel_asked_at=timezone.now()):
-            imported.refresh_from_db(from_queryset=self.for_biller(act.biller))
+            imported.refresh_from_db(from_queryset=self.of(imported))
             if imported.finished_at is None:
                 raise Conflict.because("import_of_command", "A command runs this import: it is stopped where it runs.")
             detail = f"The import is {Phase(imported.phase).label.lower()} already."
@@ -259,7 +263,7 @@ class Import(Tenanted):
 
     def let_go(self) -> None:
         """Forget what a worker would have needed: the job, and the file itself."""
-        Job.objects.for_biller(self.biller_id).filter(pk=self.pk).delete()
+        Job.objects.of(self).delete()
         Piece.objects.of(self, What.SOURCE).delete()
 
     @property
@@ -284,7 +288,11 @@ def _fingerprint(file: BinaryIO, options: str) -> str:
 
 
 class JobQuerySet(TenantQuerySet):
-    """Verbs: queue, take."""
+    """Word: of. Verbs: queue, take."""
+
+    def of(self, imported: "Import | Job") -> Self:
+        """Return the job of an import, while there is one."""
+        return self.for_biller(imported.biller_id).filter(pk=imported.pk)
 
     def queue(self, imported: Import) -> None:
         """Have an import run by whichever worker is free."""

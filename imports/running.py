@@ -200,7 +200,7 @@ class Runner:
             try:
                 self._begin(job)
                 self._run(job, hold)
-                ended = Import.objects.for_biller(job.biller_id).get(pk=job.pk)
+                ended = Import.objects.of(job).get()
                 self.counts[ended.phase] += ended.finished_at is not None
             except Stopped:
                 self._let_go(job)
@@ -213,7 +213,7 @@ class Runner:
                 self._try_again(job)
 
     def _begin(self, job: Job) -> None:
-        waiting = Import.objects.for_biller(job.biller_id).filter(pk=job.pk, phase=Phase.QUEUED)
+        waiting = Import.objects.of(job).filter(phase=Phase.QUEUED)
         waiting.update(phase=Phase.READING, started_at=Now())
 
     def _run(self, job: Job, hold: Hold) -> None:
@@ -231,7 +231,7 @@ class Runner:
                     raise Stopped
 
         biller = Biller.objects.get(pk=job.biller_id)
-        imported = Import.objects.for_biller(biller).get(pk=job.pk)
+        imported = Import.objects.of(job).get()
         kind, asked = KINDS[imported.kind], imported.options
         try:
             with fetched(imported, asked) as (sheet, folder):
@@ -254,13 +254,16 @@ class Runner:
                 except Cancelled:
                     run.cancel()
         except (Unreadable, BadOption) as refusal:
+            hold.renew()
+            if hold.lost:
+                raise Lost from refusal
             self._fail(biller, imported, str(refusal))
 
     def _tell(self, biller: Biller, imported: Import, run: FileImport) -> None:
         """Write down what a dry run found."""
 
         def tell(_act: Act) -> None:
-            mine: Import = Import.objects.for_biller(biller).select_for_update(no_key=True).get(pk=imported.pk)
+            mine: Import = Import.objects.of(imported).get()
             for name in _COUNTED:
                 setattr(mine, name, getattr(run.imported, name))
             keep_refused(mine, run.errors)
@@ -273,7 +276,7 @@ class Runner:
         """End an import whose file cannot be read."""
 
         def fail(_act: Act) -> None:
-            mine: Import = Import.objects.for_biller(biller).select_for_update(no_key=True).get(pk=imported.pk)
+            mine: Import = Import.objects.of(imported).get()
             if mine.finished_at is None:
                 mine.failure = sentence[:1000].replace("\0", "\N{REPLACEMENT CHARACTER}")
                 Stage(mine).clear()
@@ -283,7 +286,7 @@ class Runner:
         perform(biller, ACTOR, fail)
 
     def _mine(self, job: Job) -> Any:
-        return Job.objects.for_biller(job.biller_id).filter(pk=job.pk, worker=self.name)
+        return Job.objects.of(job).filter(worker=self.name)
 
     def _let_go(self, job: Job) -> None:
         """Leave a job to whoever takes it next."""
@@ -296,7 +299,7 @@ class Runner:
             self._mine(job).update(worker=None, attempts=F("attempts") + 1, held_until=Now() + later)
             return
         biller = Biller.objects.get(pk=job.biller_id)
-        self._fail(biller, Import.objects.for_biller(biller).get(pk=job.pk), _BROKEN.format(job.pk))
+        self._fail(biller, Import.objects.of(job).get(), _BROKEN.format(job.pk))
 
     def _sweep(self) -> None:
         """Forget refused rows that were kept long enough, and drafts that nobody started."""

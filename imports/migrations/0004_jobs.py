@@ -223,4 +223,12 @@ class Migration(migrations.Migration):
             "ALTER TABLE imports_piece ALTER COLUMN content SET STORAGE EXTERNAL",
             "ALTER TABLE imports_piece ALTER COLUMN content SET STORAGE EXTENDED",
         ),
+        # Without jobs there is nothing that would run what waits, and no word for how it ended.
+        migrations.RunSQL(
+            migrations.RunSQL.noop,
+            """
+            UPDATE imports_import SET phase = 'refused', finished_at = COALESCE(finished_at, now())
+            WHERE phase IN ('draft', 'queued', 'cancelled', 'failed')
+            """,
+        ),
     ]

@@ -28,6 +28,8 @@ SQL = {
 """Locks and filters in SQL, and what each becomes."""
 FOR_THE_INDEX = (
     r"for_biller\((one|reference|known)\.biller_id\)",
+    r"for_biller\((job|imported)\.biller_id\)\.filter\((pk|import_id)=(job|imported)\.pk",
+    r"biller_id = %\(biller\)s AND id = %\(job\)s",
     r"for_biller\(\S+\)\.filter\((endpoint_id=endpoint\.pk|payment_id=payment\.pk|pk=self\.imported\.pk)",
     r"for_biller\(self\.biller\)\.select_for_update\(no_key=True\)\n +self\.imported = mine",
     r"for_biller\(biller\)\.filter\(obligation_id=obligation_id, payment_id__isnull=False\)",
