@@ -70,3 +70,11 @@ def test_the_page_shows_every_operation_and_tries_one_out_with_what_it_offers(ap
             operation.locator("button.execute").click()
         assert answered.value.status == 200, answered.value.url
     assert complaints == []
+
+
+def test_on_a_phone_a_tag_is_described_in_lines_and_not_in_letters(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/docs")
+    told = page.locator(".opblock-tag small")
+    told.first.wait_for()
+    assert all(told.nth(number).bounding_box()["width"] > 200 for number in range(told.count()))
