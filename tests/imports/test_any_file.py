@@ -321,7 +321,7 @@ def test_a_file_that_is_read_in_another_way_is_another_import(bring):
     for way in ways:
         assert bring(book, *way).code == 0
     assert len({*Import.objects.values_list("fingerprint", flat=True)}) == len(ways)
-    assert Import.objects.get(options__has_key="pad").options == {"pad": [["external_reference", 9]]}
+    assert Import.objects.get(options__has_key="pad").options == {"pad": ["external_reference=9"]}
 
 
 # --- Headers ----------------------------------------------------------------------------------------------------------
