@@ -302,7 +302,7 @@ class FileImport:
         self.imported.unchanged -= written.created + written.updated
         for currency, count, balance in writing.tally_parents(parent, self._parent_columns(parent), chunk):
             self.imported.unchanged += count
-            if currency is not None:
+            if currency is not None and balance is not None:
                 self._total(currency, balance=balance)
 
     def _total(self, currency: str, **amounts: int) -> None:

@@ -158,13 +158,13 @@ def tally(chunk: dict[str, Any], beside: str = IF_STORED) -> list[tuple[str, int
     )
 
 
-def tally_parents(parent: str, columns: list[str], chunk: dict[str, Any]) -> list[tuple[str | None, int, int]]:
-    """Return the currency of a chunk's staged parents, with how many and what their balances come to."""
+def tally_parents(parent: str, columns: list[str], chunk: dict[str, Any]) -> list[tuple[str | None, int, int | None]]:
+    """Return the currency of a chunk's staged parents, with how many and what the balances that are tracked come to."""
     told = {name: f"staged.{name}" if name in columns else "NULL" for name in ("currency", "balance")}
     return rows(
         f"""
         SELECT COALESCE({told["currency"]}, stored.currency), count(*),
-            sum(COALESCE({told["balance"]}, stored.balance, 0))::bigint
+            sum(COALESCE({told["balance"]}, stored.balance))::bigint
         FROM staged_{parent} AS staged
         LEFT JOIN {stored(TABLES[parent], "stored", "external_reference = staged.external_reference")} ON true
         WHERE staged.position BETWEEN %(first)s AND %(last)s GROUP BY 1

@@ -597,7 +597,10 @@ def test_the_command_drains_the_queue_and_tells_what_it_did(sent):
 ODD = "No;Due;Who\nB1;1.234,50;C1\n"
 REMEMBERED = {
     "map": ["external_reference=No", "amount_due=Due", "customer_external_reference=Who"],
-    "amounts": "major", "decimal": ",", "thousands": ".", "currency": "EUR",
+    "amounts": "major",
+    "decimal": ",",
+    "thousands": ".",
+    "currency": "EUR",
 }
 
 

@@ -35,11 +35,13 @@ ANN = {"name": "Ann", "email": "ann@example.com", "phone": "+27821234567", "curr
 
 
 def test_customers_are_created_with_all_that_a_row_tells(customers):
-    run = customers(customer(**ANN, **{"metadata.meter": "7"}), customer("C2", name="Bob"))
-    assert (run.code, run.read, run.created, run.updated, run.unchanged) == (0, 2, 2, 0, 0)
-    assert run.customers == {"created": 2, "updated": 0}
+    run = customers(
+        customer(**ANN, **{"metadata.meter": "7"}), customer("C2", name="Bob"), customer("C3", currency="USD")
+    )
+    assert (run.code, run.read, run.created, run.updated, run.unchanged) == (0, 3, 3, 0, 0)
+    assert run.customers == {"created": 3, "updated": 0}
     assert run.totals == {"ZAR": {"balance": 2000}}
-    ann, bob = Customer.objects.order_by("external_reference")
+    ann, bob, _ = Customer.objects.order_by("external_reference")
     assert {name: getattr(ann, name) for name in ANN} == ANN
     assert ann.metadata == {"meter": "7"}
     assert (bob.name, bob.currency, bob.balance, bob.metadata) == ("Bob", None, None, {})
