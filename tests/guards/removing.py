@@ -42,6 +42,7 @@ FOR_THE_INDEX = (
 """Filters that narrow nothing: what is asked for is named by a row of the biller's that was found before, or is only
 compared with such rows. They are there because each index begins with the biller."""
 NEAREST = {
+    "api/views.py": "imports/exports",
     "imports/models.py": "imports/test_jobs.py",
     "imports/paying.py": "imports/test_payments_file.py",
     "imports/running.py": "imports/test_jobs.py",
