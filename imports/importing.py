@@ -278,17 +278,23 @@ class FileImport:
         beside = writing.IF_STORED if known else writing.NEVER_STORED
         if known:
             checking.recheck(chunk)
-        self._tally(chunk, beside)
-        if known:
+        to_create, to_change = self._tally(chunk, beside)
+        if to_change:
             self._tell(act, writing.change_bills(chunk, events=events))
-        self._tell(act, writing.create_bills(chunk, beside, events=events))
+        if to_create:
+            self._tell(act, writing.create_bills(chunk, beside, events=events))
 
-    def _tally(self, chunk: dict[str, Any], beside: str = writing.IF_STORED) -> None:
+    def _tally(self, chunk: dict[str, Any], beside: str = writing.IF_STORED) -> tuple[int, int]:
+        """Count the lines of a chunk; return how many bills are to be created and to be changed."""
+        to_create = to_change = 0
         for currency, count, created, updated, due, paid in writing.tally(chunk, beside):
+            to_create += created
+            to_change += updated
             self.imported.created += created
             self.imported.updated += updated
             self.imported.unchanged += count - created - updated
             self._total(currency, amount_due=due, amount_paid=paid)
+        return to_create, to_change
 
     def _count(self, parent: str, written: writing.Written, chunk: dict[str, Any]) -> None:
         """Count what became of a chunk of parents; where they are the rows themselves, their balances too."""
